@@ -1,0 +1,105 @@
+/*
+ * dev: the device table. All numeric work of the model and the transcoders
+ * goes through one of these, so that a backend is one file that fills a table.
+ *
+ * Memory: dev->alloc gives addresses on the device. Pointer arithmetic on them
+ * is legal, dereferencing is not (on the CPU they happen to be host addresses;
+ * only dev_cpu* relies on it). put and get copy to and from the host.
+ * Every op is row-major f32 unless said otherwise, keeps no pointer, allows
+ * n = 0, and returns 0 or -1 with ERR_DEV, ERR_MEM or ERR_RANGE.
+ *
+ * Determinism: an op cuts its work into tiles that depend on shapes alone, so
+ * equal input gives equal bytes whatever the number of threads.
+ *
+ * dev_ref.h holds each op as a plain loop: their meaning. Backends are tested
+ * against those.
+ */
+#ifndef R1_DEV_H
+#define R1_DEV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "par.h"
+#include "tensor.h"
+
+struct dev;
+
+/* Opens "cpu" or "cuda" (without CUDA: ERR_DEV with a hint). The CPU works on
+ * n_threads threads. */
+struct dev *dev_open(const char *name, int n_threads, struct err *e);
+void dev_free(struct dev *d);	/* NULL is legal */
+
+/* One rope/attention sequence layout: rows [start[i], start[i+1]) of a batch
+ * are one sequence whose row j sits at position past[i] + j. */
+struct dev_seqs {
+	size_t n;		/* sequences */
+	const size_t *start;	/* n + 1 */
+	const size_t *past;	/* n, or NULL for zeros: rows already cached */
+};
+
+struct dev_ops {
+	const char *name;
+
+	void *(*alloc)(struct dev *d, size_t bytes, struct err *e); /* zeroed */
+	void (*release)(struct dev *d, void *p);
+	int (*put)(struct dev *d, void *dst, const void *src, size_t bytes,
+	           struct err *e);
+	int (*get)(struct dev *d, void *dst, const void *src, size_t bytes,
+	           struct err *e);
+	int (*sync)(struct dev *d, struct err *e);
+
+	/* C[m,n] = alpha * op(A)[m,k] op(B)[k,n] + beta * C; ta/tb 0 or 1:
+	 * transposed; ld*: row strides in floats; beta 0: C not read. */
+	int (*gemm)(struct dev *d, int ta, int tb, size_t m, size_t n,
+	            size_t k, float alpha, const float *a, size_t lda,
+	            const float *b, size_t ldb, float beta, float *c,
+	            size_t ldc, struct err *e);
+
+	/* out[n,d_out] = x[n,d_in] W^T (+ bias[d_out] unless NULL).
+	 * w: a [d_out,d_in] tensor in any float dtype, device memory (a CPU
+	 * tensor may be a mapped file's). */
+	int (*linear)(struct dev *d, const float *x, size_t n,
+	              const struct tensor *w, const float *bias, float *out,
+	              struct err *e);
+
+	/* out[n,d] = rows ids[i] of w [n_vocab,d]; ids on the host. */
+	int (*embed)(struct dev *d, const struct tensor *w,
+	             const uint32_t *ids, size_t n, float *out, struct err *e);
+
+	/* out[n,d] = x / sqrt(mean(x^2) + eps) * w. inv_rms[n] (or NULL)
+	 * receives 1 / sqrt(...). x and out may be the same. */
+	int (*rmsnorm)(struct dev *d, const float *x, size_t n, size_t dim,
+	               const float *w, float eps, float *out, float *inv_rms,
+	               struct err *e);
+
+	/* Rotates x [n, n_heads, d_head] in place, halves paired (i, i +
+	 * d_head/2) as transformers does; row i at position pos[i]; inv_freq
+	 * [d_head/2] f32. pos on the host. */
+	int (*rope)(struct dev *d, float *x, size_t n, size_t n_heads,
+	            size_t d_head, const uint32_t *pos, const float *inv_freq,
+	            struct err *e);
+
+	/* Causal grouped-query attention with softmax scale. q [n, n_heads,
+	 * d_head]; k, v hold, for sequence i, the cached and new rows of
+	 * sequence i: kv_start[i] is its first row in k and v, each row
+	 * n_kv * d_head. out [n, n_heads, d_head]. */
+	int (*attention)(struct dev *d, const float *q, const float *k,
+	                 const float *v, const struct dev_seqs *s,
+	                 const size_t *kv_start, size_t n_heads, size_t n_kv,
+	                 size_t d_head, float scale, float *out,
+	                 struct err *e);
+
+	/* gate[i] = silu(gate[i]) * up[i], n values */
+	int (*silu_mul)(struct dev *d, float *gate, const float *up, size_t n,
+	                struct err *e);
+	/* y += alpha * x, n values */
+	int (*axpy)(struct dev *d, float alpha, const float *x, float *y,
+	            size_t n, struct err *e);
+};
+
+const struct dev_ops *dev_ops(const struct dev *d);
+struct par *dev_par(const struct dev *d);	/* the CPU's pool */
+
+#endif

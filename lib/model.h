@@ -1,0 +1,106 @@
+/*
+ * model: Qwen2, Qwen3 and Llama decoders: weights and the forward pass.
+ *
+ * Vectors are rows. Names follow the field: resid is the residual stream,
+ * mlp_in the RMSNorm output entering an MLP (TransformerLens mlp.hook_in),
+ * mlp_out what the MLP adds to the stream (mlp.hook_out).
+ */
+#ifndef R1_MODEL_H
+#define R1_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dev.h"
+#include "err.h"
+#include "log.h"
+#include "tensor.h"
+
+struct model;
+
+enum model_arch { MODEL_LLAMA, MODEL_QWEN2, MODEL_QWEN3 };
+
+struct model_cfg {
+	enum model_arch arch;
+	uint32_t n_layers, d_model, d_mlp, n_vocab;
+	uint32_t n_heads, n_kv_heads, d_head;
+	uint32_t n_ctx;			/* trained context */
+	float norm_eps;
+	int qk_norm, tied;		/* tied: unembedding is the embedding */
+	uint32_t bos, eos;		/* UINT32_MAX: none */
+	char fingerprint[65];		/* sha256 hex, see model.c */
+	char name[128];
+};
+
+/* path: a Hugging Face folder or a .gguf file. Weights are mapped where the
+ * dtype allows; d is borrowed and must outlive the model. Every shape is
+ * checked against the configuration before use. */
+struct model *model_open(const char *path, struct dev *d,
+                         const struct log *log, struct err *e);
+void model_free(struct model *m);
+const struct model_cfg *model_cfg(const struct model *m);
+struct dev *model_dev(const struct model *m);
+
+/* A batch of whole sequences laid end to end. */
+struct model_batch {
+	const uint32_t *ids;	/* host, n tokens, each < n_vocab (checked) */
+	size_t n;
+	const size_t *start;	/* n_seqs + 1 row numbers, start[0] = 0 */
+	size_t n_seqs;
+};
+
+/*
+ * Called between an MLP and the residual add. x [n, d_model] is mlp_in, y
+ * [n, d_model] mlp_out, both in device memory; y may be overwritten to replace
+ * the MLP. Non-zero stops the pass and is returned (e set by the callee).
+ */
+typedef int model_tap_fn(void *ctx, int layer, const float *x, float *y,
+                         size_t n, struct err *e);
+
+/* Scratch for batches up to n_rows tokens; reused between calls. */
+struct model_run;
+struct model_run *model_run_new(struct model *m, size_t n_rows,
+                                struct err *e);
+void model_run_free(struct model_run *r);
+
+/* Runs embedding and layers 0..last over the batch. tap may be NULL. Leaves
+ * the residual stream after layer `last` in model_resid. */
+int model_forward(struct model_run *r, const struct model_batch *b, int last,
+                  model_tap_fn *tap, void *ctx, struct err *e);
+
+/* Goes on from a residual stream that entered layer `first` (device, [n,
+ * d_model], e.g. a copy of model_resid): runs layers first..last. */
+int model_forward_from(struct model_run *r, const struct model_batch *b,
+                       const float *resid, int first, int last,
+                       model_tap_fn *tap, void *ctx, struct err *e);
+
+/* [n, d_model] device, valid until the next run. */
+float *model_resid(struct model_run *r);
+
+/* Final norm and unembedding of n rows of resid -> logits [n, n_vocab], both
+ * device memory. */
+int model_logits(struct model_run *r, const float *resid, size_t n,
+                 float *logits, struct err *e);
+
+/* Next-token cross-entropy in nats of each row of resid against targets[i]
+ * (host, UINT32_MAX: skip, ce 0) -> ce[n] (host doubles), in row blocks so that
+ * logits never exist whole. ref_resid (or NULL): kl[n] receives
+ * KL(ref || this) and top1[n] whether the arg-maxes agree. */
+int model_ce(struct model_run *r, const float *resid, const float *ref_resid,
+             size_t n, const uint32_t *targets, double *ce, double *kl,
+             uint8_t *top1, struct err *e);
+
+/* ---- generation with a KV cache ---- */
+
+struct model_gen;
+struct model_gen *model_gen_new(struct model *m, size_t max_ctx,
+                                struct err *e);
+void model_gen_free(struct model_gen *g);
+/* Feeds n ids (the prompt, then one by one); logits [n_vocab] on the host
+ * receive those of the last. tap as in model_forward, or NULL. */
+int model_gen_feed(struct model_gen *g, const uint32_t *ids, size_t n,
+                   float *logits, model_tap_fn *tap, void *ctx,
+                   struct err *e);
+void model_gen_reset(struct model_gen *g);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * stream: the family's container. zstd (checksums on) around msgpack: one
+ * header map, records, one end record. r1-stream(5) is the format.
+ *
+ * This module knows zstd and the frame of header, records and end; it does not
+ * know what a record means (rec.h does). A record is handed out as a byte
+ * range holding exactly one msgpack object that has been checked for
+ * well-formedness, depth and counts.
+ */
+#ifndef R1_STREAM_H
+#define R1_STREAM_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+struct stream_in;
+struct stream_out;
+
+enum { STREAM_RECORD_MAX = 256 << 20 };	/* bytes of one record */
+
+/* ---- reading ---- */
+
+/* Opens path ("-": stdin) and reads the header. kind ("tokens/1") is checked
+ * unless NULL. zstd or plain msgpack is told by the first bytes. An empty
+ * input is an error (ERR_FORMAT, "empty"). */
+struct stream_in *stream_open_in(const char *path, const char *kind,
+                                 struct err *e);
+/* The header as JSON (msgpack bin values as {"bin": base64}); borrowed, lives
+ * until stream_close_in. "kind" and "prov" are members. */
+const json_t *stream_header(const struct stream_in *s);
+const char *stream_kind(const struct stream_in *s);
+const char *stream_name(const struct stream_in *s);	/* for messages */
+
+/* The next record: 1 with *data and *n (valid until the next call), 0 at the
+ * end record of the last concatenated stream, -1 on error; a stream cut short
+ * is an error. Concatenated streams of equal header (prov aside) continue
+ * silently. */
+int stream_read(struct stream_in *s, const uint8_t **data, size_t *n,
+                struct err *e);
+/* Records handed out so far, and the decompressed byte offset of the last. */
+uint64_t stream_n_records(const struct stream_in *s);
+uint64_t stream_offset(const struct stream_in *s);
+/* Sets e to "NAME: record R at byte B: ..." with ERR_FORMAT; -1. */
+int stream_bad(const struct stream_in *s, struct err *e, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+void stream_close_in(struct stream_in *s);
+
+/* ---- writing ---- */
+
+struct stream_out_opt {
+	const char *kind;
+	json_t *header;		/* extra members; borrowed */
+	const struct stream_in *from;	/* whose prov to extend, or NULL */
+	const char *command;	/* cli_common.command, or NULL: no prov entry */
+	uint64_t seed;
+	json_t *inputs;		/* array of sha256 hex strings, or NULL */
+	int raw;		/* plain msgpack, no zstd */
+	int level;		/* zstd level; 0: 3 */
+};
+
+/* Opens path ("-": stdout; else path.tmp, renamed by stream_finish) and
+ * writes the header. */
+struct stream_out *stream_open_out(const char *path,
+                                   const struct stream_out_opt *o,
+                                   struct err *e);
+/* Appends one record: n bytes holding one msgpack object (checked by assert
+ * in debug builds only: the caller packed it). */
+int stream_write(struct stream_out *s, const void *data, size_t n,
+                 struct err *e);
+/* End record, flush, fsync and rename of a file, close checked. Frees s
+ * whatever happens. */
+int stream_finish(struct stream_out *s, struct err *e);
+/* Gives up: no end record, temporary file removed. NULL is legal. */
+void stream_abort(struct stream_out *s);
+
+#endif

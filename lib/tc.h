@@ -1,0 +1,70 @@
+/*
+ * tc: one transcoder (or SAE): weights, checkpoint files, encode and decode.
+ *
+ *   pre = W_enc x + b_enc;  z = TopK_k(relu(pre));
+ *   y^  = W_dec^T z + W_skip x + b_dec
+ *
+ * Checkpoints are sparsify's: DIR/layers.N.mlp/{cfg.json,sae.safetensors} with
+ * encoder.weight [n_latents, d_in], encoder.bias, W_dec [n_latents, d_out],
+ * b_dec, W_skip [d_out, d_in] (absent: none). Source: arXiv:2406.11944
+ * (transcoders), arXiv:2406.04093 (TopK), arXiv:2501.18823 (skip).
+ */
+#ifndef R1_TC_H
+#define R1_TC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dev.h"
+#include "err.h"
+
+struct tc_cfg {
+	uint32_t d_in, d_out, n_latents, k;
+	int skip;		/* has W_skip */
+	int transcode;		/* 0: an autoencoder of its input */
+	int normalize_decoder;
+	int multi_topk;
+	uint32_t expansion;	/* as cfg.json says; 0 when it says nothing */
+};
+
+/* Weights in device memory. */
+struct tc {
+	struct tc_cfg cfg;
+	float *w_enc, *b_enc;	/* [n_latents, d_in], [n_latents] */
+	float *w_dec, *b_dec;	/* [n_latents, d_out], [d_out] */
+	float *w_skip;		/* [d_out, d_in] or NULL */
+	struct dev *dev;	/* borrowed */
+};
+
+/* Weights zeroed. NULL with e set. */
+struct tc *tc_new(const struct tc_cfg *c, struct dev *d, struct err *e);
+void tc_free(struct tc *t);
+
+/* Reads DIR/layers.LAYER.mlp. Shapes and cfg are checked against each other
+ * and against d_in, d_out (0: any); NaN or infinity is ERR_FORMAT. */
+struct tc *tc_read(const char *dir, int layer, uint32_t d_in, uint32_t d_out,
+                   struct dev *d, struct err *e);
+/* Writes DIR/layers.LAYER.mlp: both files beside their names, fsynced, then
+ * renamed. */
+int tc_write(const struct tc *t, const char *dir, int layer, struct err *e);
+/* Layers that DIR holds, ascending, into layers[max]; how many, or -1. */
+int tc_layers(const char *dir, int *layers, int max, struct err *e);
+
+/* Sparse activations of n rows, host memory, row-major [n, k]: latents
+ * descending by value (ties: lower latent first); entries past a row's active
+ * count have value 0 and latent UINT32_MAX. */
+struct tc_codes {
+	uint32_t *latent;
+	float *value;
+	size_t n, k;
+};
+
+/* Encodes x [n, d_in] (device). codes has room for n rows of k = cfg.k, or of
+ * the k given (0: cfg.k). Exactly TopK of relu(pre). */
+int tc_encode(const struct tc *t, const float *x, size_t n, size_t k,
+              struct tc_codes *codes, struct err *e);
+/* out [n, d_out] (device) = W_dec^T z + W_skip x + b_dec */
+int tc_decode(const struct tc *t, const float *x,
+              const struct tc_codes *codes, float *out, struct err *e);
+
+#endif

@@ -1,0 +1,102 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "mem.h"
+#include "par.h"
+
+struct count {
+	unsigned char hits[1000];
+	int bad_thread;
+	int n_threads;
+};
+
+static void hit(void *ctx, size_t item, int thread)
+{
+	struct count *c = ctx;
+
+	c->hits[item]++;
+	if (thread < 0 || thread >= c->n_threads)
+		c->bad_thread = 1;
+}
+
+static void every_item_runs_exactly_once(void **state)
+{
+	struct err e = { 0 };
+	int n_threads, round;
+	size_t i;
+
+	(void)state;
+	for (n_threads = 1; n_threads <= 5; n_threads++) {
+		struct par *p = par_new(n_threads, &e);
+
+		assert_non_null(p);
+		assert_int_equal(par_threads(p), n_threads);
+		for (round = 0; round < 300; round++) {
+			struct count c = { .n_threads = n_threads };
+			size_t n = (size_t)round * 7 % 1000;
+
+			par_for(p, n, hit, &c);
+			for (i = 0; i < 1000; i++)
+				assert_int_equal(c.hits[i], i < n);
+			assert_false(c.bad_thread);
+		}
+		par_free(p);
+	}
+	par_free(NULL);
+}
+
+static void no_pool_runs_in_order_here(void **state)
+{
+	struct count c = { .n_threads = 1 };
+
+	(void)state;
+	par_for(NULL, 10, hit, &c);
+	assert_int_equal(c.hits[9], 1);
+	assert_int_equal(par_threads(NULL), 1);
+}
+
+static void refuses_silly_pools(void **state)
+{
+	struct err e = { 0 };
+
+	(void)state;
+	assert_null(par_new(0, &e));
+	assert_int_equal(e.code, ERR_RANGE);
+	assert_true(par_cores() >= 1);
+}
+
+static void sizes_cannot_wrap(void **state)
+{
+	struct err e = { 0 };
+	uint32_t *v = NULL;
+	size_t cap = 0, out;
+
+	(void)state;
+	assert_null(mem_array(SIZE_MAX / 2, 3, &e));
+	assert_int_equal(e.code, ERR_RANGE);
+	assert_int_equal(mem_mul(SIZE_MAX, 2, &out, &e), -1);
+	assert_int_equal(mem_grow(&v, &cap, 5, sizeof(*v), &e), 0);
+	v[4] = 44;
+	assert_int_equal(mem_grow(&v, &cap, 5000, sizeof(*v), &e), 0);
+	assert_int_equal(v[4], 44);
+	assert_true(cap >= 5000);
+	assert_int_equal(mem_grow(&v, &cap, SIZE_MAX, sizeof(*v), &e), -1);
+	assert_int_equal(v[4], 44);
+	mem_free(v);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_item_runs_exactly_once),
+		cmocka_unit_test(no_pool_runs_in_order_here),
+		cmocka_unit_test(refuses_silly_pools),
+		cmocka_unit_test(sizes_cannot_wrap),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
