@@ -97,6 +97,19 @@ struct dev_ops {
 	/* y += alpha * x, n values */
 	int (*axpy)(struct dev *d, float alpha, const float *x, float *y,
 	            size_t n, struct err *e);
+
+	/* Rows of logits [n, dim] as distributions p = softmax(logits).
+	 * target, ce, best, cross lie on the host, n each.
+	 *   ce[i]    -ln p[i, target[i]]; 0 where target[i] is UINT32_MAX
+	 *   best[i]  arg-max, the lowest index among equals
+	 *   cross[i] -sum_j q[i,j] ln p[i,j] in nats; q NULL: q = p
+	 *   prob     [n, dim] device, receives p; NULL: not wanted; may be
+	 *            logits itself
+	 * A target >= dim is ERR_RANGE. */
+	int (*xent)(struct dev *d, const float *logits, size_t n, size_t dim,
+	            const uint32_t *target, const float *q, float *prob,
+	            double *ce, uint32_t *best, double *cross,
+	            struct err *e);
 };
 
 const struct dev_ops *dev_ops(const struct dev *d);

@@ -62,6 +62,7 @@ struct model_run;
 struct model_run *model_run_new(struct model *m, size_t n_rows,
                                 struct err *e);
 void model_run_free(struct model_run *r);
+struct model *model_run_model(const struct model_run *r);	/* borrowed */
 
 /* Runs embedding and layers 0..last over the batch. tap may be NULL. Leaves
  * the residual stream after layer `last` in model_resid. */
@@ -82,13 +83,28 @@ float *model_resid(struct model_run *r);
 int model_logits(struct model_run *r, const float *resid, size_t n,
                  float *logits, struct err *e);
 
+/*
+ * The reference that model_ce compares with: the next-token distributions of
+ * up to n_rows rows, made once and shared by every variant of a batch. Takes
+ * n_rows * n_vocab floats of device memory.
+ */
+struct model_ref;
+struct model_ref *model_ref_new(struct model *m, size_t n_rows,
+                                struct err *e);
+void model_ref_free(struct model_ref *f);
+/* Fills f from n rows of resid [n, d_model] (device); ce as in model_ce. */
+int model_ref_set(struct model_ref *f, struct model_run *r,
+                  const float *resid, size_t n, const uint32_t *targets,
+                  double *ce, struct err *e);
+
 /* Next-token cross-entropy in nats of each row of resid against targets[i]
  * (host, UINT32_MAX: skip, ce 0) -> ce[n] (host doubles), in row blocks so that
- * logits never exist whole. ref_resid (or NULL): kl[n] receives
- * KL(ref || this) and top1[n] whether the arg-maxes agree. */
-int model_ce(struct model_run *r, const float *resid, const float *ref_resid,
-             size_t n, const uint32_t *targets, double *ce, double *kl,
-             uint8_t *top1, struct err *e);
+ * logits never exist whole. f (or NULL, then kl and top1 are not touched):
+ * kl[n] receives KL(f || this) in nats, top1[n] whether the arg-maxes agree.
+ * f must hold the same n rows. (model_ce.c, over model_logits and dev xent.) */
+int model_ce(struct model_run *r, const float *resid,
+             const struct model_ref *f, size_t n, const uint32_t *targets,
+             double *ce, double *kl, uint8_t *top1, struct err *e);
 
 /* ---- generation with a KV cache ---- */
 
