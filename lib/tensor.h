@@ -32,7 +32,8 @@ int dtype_bytes(enum dtype t, size_t n, size_t *bytes, struct err *e);
 
 enum { TENSOR_DIMS = 8 };
 
-/* A view: data is borrowed, row-major, shape[0] slowest. */
+/* A view: data is borrowed, row-major, shape[0] slowest. It may lie at any
+ * address: check the alignment before casting data to a wider pointer. */
 struct tensor {
 	const char *name;
 	enum dtype type;
@@ -44,11 +45,13 @@ struct tensor {
 };
 
 /* n values starting at value `first` (both multiples of the block) to f32.
- * t must be a float or quantised type, else -1 ERR_FORMAT. */
+ * t must be a float or quantised type, else -1 ERR_FORMAT; a range outside t
+ * or off the blocks is ERR_RANGE. Bits do not depend on the processor. */
 int tensor_f32(const struct tensor *t, size_t first, size_t n, float *out,
                struct err *e);
 
-/* f32 <-> 16-bit, n values; round to nearest even; NaN stays NaN. */
+/* f32 <-> 16-bit, n values; round to nearest even; NaN stays NaN. in and out
+ * may not overlap. */
 void f32_from_bf16(const uint16_t *in, size_t n, float *out);
 void f32_from_f16(const uint16_t *in, size_t n, float *out);
 void bf16_from_f32(const float *in, size_t n, uint16_t *out);
