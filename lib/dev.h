@@ -98,18 +98,14 @@ struct dev_ops {
 	int (*axpy)(struct dev *d, float alpha, const float *x, float *y,
 	            size_t n, struct err *e);
 
-	/* Rows of logits [n, dim] as distributions p = softmax(logits).
-	 * target, ce, best, cross lie on the host, n each.
-	 *   ce[i]    -ln p[i, target[i]]; 0 where target[i] is UINT32_MAX
-	 *   best[i]  arg-max, the lowest index among equals
-	 *   cross[i] -sum_j q[i,j] ln p[i,j] in nats; q NULL: q = p
-	 *   prob     [n, dim] device, receives p; NULL: not wanted; may be
-	 *            logits itself
-	 * A target >= dim is ERR_RANGE. */
-	int (*xent)(struct dev *d, const float *logits, size_t n, size_t dim,
-	            const uint32_t *target, const float *q, float *prob,
-	            double *ce, uint32_t *best, double *cross,
-	            struct err *e);
+	/* For n rows of logits [n, n_vocab]: ce[i] = -log softmax[targets[i]]
+	 * in nats (UINT32_MAX: skipped, 0). With ref [n, n_vocab] (or NULL),
+	 * kl[i] = KL(softmax(ref) || softmax(logits)) and top1[i] = 1 where
+	 * the arg-maxes (ties: the lower) agree. targets, ce, kl and top1 on
+	 * the host; kl and top1 unread when ref is NULL. */
+	int (*xent)(struct dev *d, const float *logits, const float *ref,
+	            size_t n, size_t n_vocab, const uint32_t *targets,
+	            double *ce, double *kl, uint8_t *top1, struct err *e);
 };
 
 const struct dev_ops *dev_ops(const struct dev *d);

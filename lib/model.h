@@ -84,8 +84,8 @@ int model_logits(struct model_run *r, const float *resid, size_t n,
                  float *logits, struct err *e);
 
 /*
- * The reference that model_ce compares with: the next-token distributions of
- * up to n_rows rows, made once and shared by every variant of a batch. Takes
+ * The reference that model_ce compares with: the logits of up to n_rows rows,
+ * made once and shared by every variant of a batch. Takes
  * n_rows * n_vocab floats of device memory.
  */
 struct model_ref;
