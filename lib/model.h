@@ -62,7 +62,6 @@ struct model_run;
 struct model_run *model_run_new(struct model *m, size_t n_rows,
                                 struct err *e);
 void model_run_free(struct model_run *r);
-struct model *model_run_model(const struct model_run *r);	/* borrowed */
 
 /* Runs embedding and layers 0..last over the batch. tap may be NULL. Leaves
  * the residual stream after layer `last` in model_resid. */
@@ -84,26 +83,26 @@ int model_logits(struct model_run *r, const float *resid, size_t n,
                  float *logits, struct err *e);
 
 /*
- * The reference that model_ce compares with: the logits of up to n_rows rows,
- * made once and shared by every variant of a batch. Takes
- * n_rows * n_vocab floats of device memory.
+ * The unchanged model's predictions for a batch, which every variant of it is
+ * compared with (model_ce.c). Holds the logits of up to n_rows rows, n_rows *
+ * n_vocab floats of device memory, and a block of a variant's.
  */
 struct model_ref;
 struct model_ref *model_ref_new(struct model *m, size_t n_rows,
                                 struct err *e);
 void model_ref_free(struct model_ref *f);
-/* Fills f from n rows of resid [n, d_model] (device); ce as in model_ce. */
+
+/* Fills f from n rows of resid [n, d_model] (device). ce[n] (host) receives
+ * the next-token cross-entropy in nats of each row against targets[i] (host;
+ * UINT32_MAX: skip, ce 0). */
 int model_ref_set(struct model_ref *f, struct model_run *r,
                   const float *resid, size_t n, const uint32_t *targets,
                   double *ce, struct err *e);
 
-/* Next-token cross-entropy in nats of each row of resid against targets[i]
- * (host, UINT32_MAX: skip, ce 0) -> ce[n] (host doubles), in row blocks so that
- * logits never exist whole. f (or NULL, then kl and top1 are not touched):
- * kl[n] receives KL(f || this) in nats, top1[n] whether the arg-maxes agree.
- * f must hold the same n rows. (model_ce.c, over model_logits and dev xent.) */
-int model_ce(struct model_run *r, const float *resid,
-             const struct model_ref *f, size_t n, const uint32_t *targets,
+/* The same of a variant's rows, the n that f holds; besides, kl[n] (host)
+ * receives KL(f || this) in nats and top1[n] whether the arg-maxes agree. */
+int model_ce(const struct model_ref *f, struct model_run *r,
+             const float *resid, size_t n, const uint32_t *targets,
              double *ce, double *kl, uint8_t *top1, struct err *e);
 
 /* ---- generation with a KV cache ---- */
