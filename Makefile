@@ -53,7 +53,7 @@ endif
 # Sanitized tools stand apart: bin/ holds what users run.
 BIN := $(if $(asan)$(tsan),$(B)/bin,bin)
 
-NO_CONFIG := help deps clean distclean
+NO_CONFIG := help deps clean uninstall check-layers
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(NO_CONFIG),$(MAKECMDGOALS)),all),)
 ifneq ($(filter deps,$(MAKECMDGOALS)),)
 # `make deps phase2`: the libraries arrive with the first goal, so ask late.
@@ -136,6 +136,31 @@ help:
 deps:
 	@pipelines/deps.sh packages.txt
 
+# What goes where under PREFIX; uninstall removes just these.
+MAN := $(wildcard man/*.[1-9])
+SHARE := $(DESTDIR)$(PREFIX)/share
+BASH_COMP := $(SHARE)/bash-completion/completions
+ZSH_COMP := $(SHARE)/zsh/site-functions/_r1-interp
+FISH_COMP := $(SHARE)/fish/vendor_completions.d
+
+## install: tools, manual pages and shell completions, under PREFIX
+install: all
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(BASH_COMP)' '$(dir $(ZSH_COMP))' '$(FISH_COMP)'
+	install -m 755 $(TOOLS:%=$(BIN)/%) '$(DESTDIR)$(PREFIX)/bin'
+	for p in $(MAN); do d='$(SHARE)'/man/man$${p##*.}; \
+		install -d "$$d" && install -m 644 "$$p" "$$d" || exit 1; done
+	for t in $(TOOLS); do \
+		man/completion.sh bash $(BIN)/$$t >'$(BASH_COMP)'/$$t && \
+		man/completion.sh fish $(BIN)/$$t >'$(FISH_COMP)'/$$t.fish || exit 1; done
+	man/completion.sh zsh $(TOOLS:%=$(BIN)/%) >'$(ZSH_COMP)'
+
+## uninstall: remove what install put there
+uninstall:
+	cd '$(DESTDIR)$(PREFIX)/bin' && rm -f $(TOOLS)
+	for p in $(MAN); do rm -f '$(SHARE)'/man/man$${p##*.}/$${p##*/}; done
+	for t in $(TOOLS); do rm -f '$(BASH_COMP)'/$$t '$(FISH_COMP)'/$$t.fish; done
+	rm -f '$(ZSH_COMP)'
+
 ## clean: remove what was built; what phases made under data/ stays
 clean:
 	rm -rf build $(TOOLS:%=bin/%)
@@ -155,4 +180,4 @@ bench: all
 
 -include pipelines/main.mk
 
-.PHONY: all help deps clean test bench check-layers force
+.PHONY: all help deps install uninstall clean test bench check-layers force
