@@ -26,8 +26,8 @@ json_t *json_read(const char *path, size_t max_bytes, struct err *e);
  * def is inside lo..hi; else its absence is an error. 0 or -1. */
 int json_int(const json_t *obj, const char *key, int64_t lo, int64_t hi,
              int64_t def, int64_t *out, struct err *e);
-int json_real(const json_t *obj, const char *key, double lo, double hi,
-              double def, double *out, struct err *e);
+int json_number(const json_t *obj, const char *key, double lo, double hi,
+                double def, double *out, struct err *e);
 
 /* obj[key] as true/false, def when absent or null. -1 when something else. */
 int json_bool(const json_t *obj, const char *key, int def, int *out,

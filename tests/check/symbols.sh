@@ -7,21 +7,31 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 build=${BUILD:-build}
 rc=0
+# What else a module may export: types that are words of their own.
+also() {
+	case $1 in
+	tensor) echo dtype_ f16_ bf16_ f32_ ;;
+	esac
+}
 for o in "$build"/lib/*.o; do
 	[ -e "$o" ] || { echo "not ok symbols: nothing built in $build/lib"; exit 1; }
 	m=$(basename "$o" .o)
 	[ -e "lib/$m.c" ] || continue
-	# U, and lower case, are not ours to judge; sanitizers add names with __
-	wrong=$(nm -g --defined-only "$o" | awk -v m="$m" '
-		$3 ~ /^__/ { next }
+	# sysv form: name|value|class|type|size|line|section
+	wrong=$(nm -g --defined-only -f sysv "$o" | awk -F'|' -v m="$m" -v also="$(also "$m")" '
+		NF < 7 || $1 ~ /^__/ { next }
 		{
+			gsub(/ /, "", $1); gsub(/ /, "", $7)
 			n = split(m, part, "_"); ok = 0; p = ""
 			for (i = 1; i <= n; i++) {
 				p = p (i > 1 ? "_" : "") part[i]
-				if ($3 == p || index($3, p "_") == 1) ok = 1
+				if ($1 == p || index($1, p "_") == 1) ok = 1
 			}
-			if (!ok) print "exports " $3
-			if ($2 ~ /[BDGSC]/) print "writable data " $3
+			n = split(also, a, " ")
+			for (i = 1; i <= n; i++) if (index($1, a[i]) == 1) ok = 1
+			if (!ok) print "exports " $1
+			if ($7 ~ /^\.(data|bss|tdata|tbss)/ && $7 !~ /^\.data\.rel\.ro/ || $7 == "*COM*")
+				print "writable data " $1
 		}')
 	if [ -n "$wrong" ]; then
 		echo "$wrong" | sed "s/^/# $m /"
