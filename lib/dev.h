@@ -6,7 +6,8 @@
  * is legal, dereferencing is not (on the CPU they happen to be host addresses;
  * only dev_cpu* relies on it). put and get copy to and from the host.
  * Every op is row-major f32 unless said otherwise, keeps no pointer, allows
- * n = 0, and returns 0 or -1 with ERR_DEV, ERR_MEM or ERR_RANGE.
+ * n = 0, and returns 0 or -1 with ERR_DEV, ERR_MEM or ERR_RANGE. One device
+ * runs one op at a time: calls on the same device must not overlap.
  *
  * Determinism: an op cuts its work into tiles that depend on shapes alone, so
  * equal input gives equal bytes whatever the number of threads.
@@ -31,7 +32,7 @@ struct dev;
 struct dev *dev_open(const char *name, int n_threads, struct err *e);
 void dev_free(struct dev *d);	/* NULL is legal */
 
-/* One rope/attention sequence layout: rows [start[i], start[i+1]) of a batch
+/* One attention sequence layout: rows [start[i], start[i+1]) of a batch
  * are one sequence whose row j sits at position past[i] + j. */
 struct dev_seqs {
 	size_t n;		/* sequences */
@@ -48,6 +49,9 @@ struct dev_ops {
 	           struct err *e);
 	int (*get)(struct dev *d, void *dst, const void *src, size_t bytes,
 	           struct err *e);
+	/* device to device; the ranges do not overlap */
+	int (*copy)(struct dev *d, void *dst, const void *src, size_t bytes,
+	            struct err *e);
 	int (*sync)(struct dev *d, struct err *e);
 
 	/* C[m,n] = alpha * op(A)[m,k] op(B)[k,n] + beta * C; ta/tb 0 or 1:
@@ -58,8 +62,8 @@ struct dev_ops {
 	            size_t ldc, struct err *e);
 
 	/* out[n,d_out] = x[n,d_in] W^T (+ bias[d_out] unless NULL).
-	 * w: a [d_out,d_in] tensor in any float dtype, device memory (a CPU
-	 * tensor may be a mapped file's). */
+	 * w: a [d_out,d_in] tensor in any float or quantised dtype, device
+	 * memory (a CPU tensor may be a mapped file's). */
 	int (*linear)(struct dev *d, const float *x, size_t n,
 	              const struct tensor *w, const float *bias, float *out,
 	              struct err *e);
@@ -74,17 +78,23 @@ struct dev_ops {
 	               const float *w, float eps, float *out, float *inv_rms,
 	               struct err *e);
 
+	/* cs[n, d_head]: row i holds the cosines, then the sines, of the
+	 * d_head/2 angles pos[i] * inv_freq[j], the product rounded to f32 as
+	 * transformers does. pos and inv_freq on the host, cs on the device. */
+	int (*rope_table)(struct dev *d, const uint32_t *pos, size_t n,
+	                  const float *inv_freq, size_t d_head, float *cs,
+	                  struct err *e);
+
 	/* Rotates x [n, n_heads, d_head] in place, halves paired (i, i +
-	 * d_head/2) as transformers does; row i at position pos[i]; inv_freq
-	 * [d_head/2] f32. pos on the host. */
+	 * d_head/2) as transformers does, row i by the angles in cs[i]. */
 	int (*rope)(struct dev *d, float *x, size_t n, size_t n_heads,
-	            size_t d_head, const uint32_t *pos, const float *inv_freq,
-	            struct err *e);
+	            size_t d_head, const float *cs, struct err *e);
 
 	/* Causal grouped-query attention with softmax scale. q [n, n_heads,
 	 * d_head]; k, v hold, for sequence i, the cached and new rows of
-	 * sequence i: kv_start[i] is its first row in k and v, each row
-	 * n_kv * d_head. out [n, n_heads, d_head]. */
+	 * sequence i: kv_start[i] (host; NULL: s->start) is its first row in
+	 * k and v, each row n_kv * d_head. out [n, n_heads, d_head]. Memory
+	 * does not grow with the square of a sequence's length. */
 	int (*attention)(struct dev *d, const float *q, const float *k,
 	                 const float *v, const struct dev_seqs *s,
 	                 const size_t *kv_start, size_t n_heads, size_t n_kv,

@@ -1,0 +1,137 @@
+#include "dev_cpu.h"
+
+#include <cblas.h>
+#include <string.h>
+
+#include "mem.h"
+
+static void *cpu_alloc(struct dev *d, size_t bytes, struct err *e)
+{
+	(void)d;
+	return mem_array(bytes, 1, e);
+}
+
+static void cpu_release(struct dev *d, void *p)
+{
+	(void)d;
+	mem_free(p);
+}
+
+/* put, get and copy are one thing here: device memory is the host's. */
+static int cpu_copy(struct dev *d, void *dst, const void *src, size_t bytes,
+                    struct err *e)
+{
+	(void)d;
+	(void)e;
+	if (bytes)
+		memcpy(dst, src, bytes);
+	return 0;
+}
+
+static int cpu_sync(struct dev *d, struct err *e)
+{
+	(void)d;
+	(void)e;
+	return 0;
+}
+
+int dev_cpu_scratch_need(struct dev_cpu *c, size_t bytes, struct err *e)
+{
+	int i;
+
+	if (bytes <= c->scratch_bytes)
+		return 0;
+	c->scratch_bytes = 0;
+	for (i = 0; i < par_threads(c->base.pool); i++) {
+		mem_free(c->scratch[i]);
+		c->scratch[i] = mem_scratch(bytes, 1, e);
+		if (!c->scratch[i])
+			return -1;
+	}
+	c->scratch_bytes = bytes;
+	return 0;
+}
+
+struct ranges {
+	dev_cpu_range_fn *fn;
+	void *ctx;
+	size_t n, grain;
+};
+
+static void ranges_item(void *ctx, size_t item, int thread)
+{
+	const struct ranges *r = ctx;
+	size_t first = item * r->grain, left = r->n - first;
+
+	(void)thread;
+	r->fn(r->ctx, first, left < r->grain ? left : r->grain);
+}
+
+void dev_cpu_ranges(struct dev_cpu *c, size_t n, size_t grain,
+                    dev_cpu_range_fn *fn, void *ctx)
+{
+	struct ranges r = { fn, ctx, n, grain };
+
+	par_for(c->base.pool, n / grain + (n % grain != 0), ranges_item, &r);
+}
+
+size_t dev_cpu_grain(size_t row_values)
+{
+	size_t rows = row_values ? 16384 / row_values : 16384;
+
+	return rows ? rows : 1;
+}
+
+static const struct dev_ops ops = {
+	.name = "cpu",
+	.alloc = cpu_alloc,
+	.release = cpu_release,
+	.put = cpu_copy,
+	.get = cpu_copy,
+	.copy = cpu_copy,
+	.sync = cpu_sync,
+	.gemm = dev_cpu_gemm,
+	.linear = dev_cpu_linear,
+	.embed = dev_cpu_embed,
+	.rmsnorm = dev_cpu_rmsnorm,
+	.rope_table = dev_cpu_rope_table,
+	.rope = dev_cpu_rope,
+	.attention = dev_cpu_attention,
+	.silu_mul = dev_cpu_silu_mul,
+	.axpy = dev_cpu_axpy,
+};
+
+static void cpu_free(struct dev *d)
+{
+	struct dev_cpu *c = (struct dev_cpu *)d;
+	int i;
+
+	if (c->scratch)
+		for (i = 0; i < par_threads(c->base.pool); i++)
+			mem_free(c->scratch[i]);
+	mem_free(c->scratch);
+	par_free(c->base.pool);
+	mem_free(c);
+}
+
+struct dev *dev_cpu_new(int n_threads, struct err *e)
+{
+	struct dev_cpu *c = mem_array(1, sizeof(*c), e);
+
+	if (!c)
+		return NULL;
+	c->base.ops = &ops;
+	c->base.free = cpu_free;
+	c->vec = vec_ops();
+	c->base.pool = par_new(n_threads, e);
+	if (!c->base.pool)
+		goto fail;
+	c->scratch = mem_array((size_t)n_threads, sizeof(*c->scratch), e);
+	if (!c->scratch)
+		goto fail;
+	openblas_set_num_threads(1);
+	return &c->base;
+fail:
+	cpu_free(&c->base);
+	return NULL;
+}

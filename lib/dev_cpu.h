@@ -1,0 +1,62 @@
+/*
+ * dev_cpu: the CPU backend's insides, shared by its files dev_cpu*.c.
+ *
+ * Every op cuts its work into items whose bounds depend on shapes alone and
+ * runs them on the pool; BLAS is told to use one thread and is called inside
+ * the items.
+ */
+#ifndef R1_DEV_CPU_H
+#define R1_DEV_CPU_H
+
+#include "dev_impl.h"
+
+struct dev_cpu {
+	struct dev base;
+	const struct vec_ops *vec;
+	char **scratch;		/* one block per thread */
+	size_t scratch_bytes;	/* of each */
+};
+
+/* Makes sure that every thread has `bytes` of 64-byte aligned scratch, contents
+ * undefined, at dev_cpu_scratch(c, thread) until the next call. */
+int dev_cpu_scratch_need(struct dev_cpu *c, size_t bytes, struct err *e);
+#define dev_cpu_scratch(c, thread) ((void *)(c)->scratch[thread])
+
+/* Runs fn over n units in items of `grain` units: fn(ctx, first, count). */
+typedef void dev_cpu_range_fn(void *ctx, size_t first, size_t count);
+void dev_cpu_ranges(struct dev_cpu *c, size_t n, size_t grain,
+                    dev_cpu_range_fn *fn, void *ctx);
+/* A grain that gives items of about 16k values from rows of row_values. */
+size_t dev_cpu_grain(size_t row_values);
+
+/* dev_cpu_gemm.c */
+int dev_cpu_gemm(struct dev *d, int ta, int tb, size_t m, size_t n, size_t k,
+                 float alpha, const float *a, size_t lda, const float *b,
+                 size_t ldb, float beta, float *c, size_t ldc, struct err *e);
+int dev_cpu_linear(struct dev *d, const float *x, size_t n,
+                   const struct tensor *w, const float *bias, float *out,
+                   struct err *e);
+
+/* dev_cpu_attn.c */
+int dev_cpu_attention(struct dev *d, const float *q, const float *k,
+                      const float *v, const struct dev_seqs *s,
+                      const size_t *kv_start, size_t n_heads, size_t n_kv,
+                      size_t d_head, float scale, float *out, struct err *e);
+
+/* dev_cpu_elem.c */
+int dev_cpu_embed(struct dev *d, const struct tensor *w, const uint32_t *ids,
+                  size_t n, float *out, struct err *e);
+int dev_cpu_rmsnorm(struct dev *d, const float *x, size_t n, size_t dim,
+                    const float *w, float eps, float *out, float *inv_rms,
+                    struct err *e);
+int dev_cpu_rope_table(struct dev *d, const uint32_t *pos, size_t n,
+                       const float *inv_freq, size_t d_head, float *cs,
+                       struct err *e);
+int dev_cpu_rope(struct dev *d, float *x, size_t n, size_t n_heads,
+                 size_t d_head, const float *cs, struct err *e);
+int dev_cpu_silu_mul(struct dev *d, float *gate, const float *up, size_t n,
+                     struct err *e);
+int dev_cpu_axpy(struct dev *d, float alpha, const float *x, float *y, size_t n,
+                 struct err *e);
+
+#endif

@@ -1,0 +1,276 @@
+/*
+ * vec_body: the loops of vec.h, compiled once per instruction set by a file
+ * that defines VEC_W (floats in a register: 4, 8 or 16), VEC_NAME and
+ * VEC_TABLE first.
+ *
+ * VEC_U registers make a step of 16 floats, so that every width sums the same
+ * 16 partial sums. A tail shorter than 16 goes through a padded copy.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define VEC_U (16 / VEC_W)
+
+typedef float vf __attribute__((vector_size(VEC_W * 4)));
+typedef int32_t vi __attribute__((vector_size(VEC_W * 4)));
+typedef float vf_mem __attribute__((vector_size(VEC_W * 4), aligned(4),
+                                    may_alias));
+
+struct v16 {
+	vf r[VEC_U];
+};
+
+#define INLINE static inline __attribute__((always_inline))
+#define EACH_U _Pragma("GCC unroll 4") for (int u = 0; u < VEC_U; u++)
+
+INLINE vf splat(float x)
+{
+	return x - (vf){ 0 };
+}
+
+INLINE vf pick(vi mask, vf yes, vf no)
+{
+	return (vf)(((vi)yes & mask) | ((vi)no & ~mask));
+}
+
+INLINE struct v16 load16(const float *p)
+{
+	struct v16 v;
+
+	EACH_U
+		v.r[u] = *(const vf_mem *)(p + u * VEC_W);
+	return v;
+}
+
+INLINE void store16(float *p, struct v16 v)
+{
+	EACH_U
+		*(vf_mem *)(p + u * VEC_W) = v.r[u];
+}
+
+INLINE struct v16 splat16(float x)
+{
+	struct v16 v;
+
+	EACH_U
+		v.r[u] = splat(x);
+	return v;
+}
+
+/* The n < 16 values at p, padded with `fill`. */
+INLINE struct v16 load_tail(const float *p, size_t n, float fill)
+{
+	float t[16];
+	size_t i;
+
+	for (i = 0; i < 16; i++)
+		t[i] = i < n ? p[i] : fill;
+	return load16(t);
+}
+
+INLINE void store_tail(float *p, size_t n, struct v16 v)
+{
+	float t[16];
+
+	store16(t, v);
+	memcpy(p, t, n * sizeof(*p));
+}
+
+INLINE float fold_add(struct v16 v)
+{
+	float t[16];
+	int i, w;
+
+	store16(t, v);
+	for (w = 8; w > 0; w /= 2)
+		for (i = 0; i < w; i++)
+			t[i] += t[i + w];
+	return t[0];
+}
+
+/*
+ * exp: x = n ln 2 + r with |r| <= ln 2 / 2, exp(r) by a polynomial of degree
+ * 6 (Cephes' expf coefficients), 2^n put in the exponent. Arguments are held
+ * to [-87.3, 88.3], where 2^n is a normal float.
+ */
+INLINE vf vexp(vf x)
+{
+	const vf lo = splat(-87.3f), hi = splat(88.3f);
+	const vf magic = splat(12582912.0f);	/* 1.5 * 2^23: rounds */
+	vf t, n, r, p;
+
+	x = pick(x < lo, lo, x);
+	x = pick(x > hi, hi, x);
+	t = x * 1.44269504088896341f + magic;
+	n = t - magic;
+	r = x - n * 0.693359375f;
+	r = r - n * -2.12194440e-4f;
+	p = splat(1.9875691500e-4f);
+	p = p * r + 1.3981999507e-3f;
+	p = p * r + 8.3334519073e-3f;
+	p = p * r + 4.1665795894e-2f;
+	p = p * r + 1.6666665459e-1f;
+	p = p * r + 5.0000001201e-1f;
+	p = p * (r * r) + r + 1.0f;
+	return p * (vf)(((vi)t - 0x4b400000 + 127) << 23);
+}
+
+INLINE struct v16 exp16(struct v16 x, float shift)
+{
+	EACH_U
+		x.r[u] = vexp(x.r[u] - splat(shift));
+	return x;
+}
+
+INLINE struct v16 add16(struct v16 a, struct v16 b)
+{
+	EACH_U
+		a.r[u] += b.r[u];
+	return a;
+}
+
+INLINE struct v16 mul16(struct v16 a, struct v16 b)
+{
+	EACH_U
+		a.r[u] *= b.r[u];
+	return a;
+}
+
+static float body_dot(const float *a, const float *b, size_t n)
+{
+	struct v16 s0 = splat16(0), s1 = s0, s2 = s0, s3 = s0;
+	size_t i = 0;
+
+	for (; i + 64 <= n; i += 64) {
+		s0 = add16(s0, mul16(load16(a + i), load16(b + i)));
+		s1 = add16(s1, mul16(load16(a + i + 16), load16(b + i + 16)));
+		s2 = add16(s2, mul16(load16(a + i + 32), load16(b + i + 32)));
+		s3 = add16(s3, mul16(load16(a + i + 48), load16(b + i + 48)));
+	}
+	for (; i + 16 <= n; i += 16)
+		s0 = add16(s0, mul16(load16(a + i), load16(b + i)));
+	if (i < n)
+		s0 = add16(s0, mul16(load_tail(a + i, n - i, 0),
+		                     load_tail(b + i, n - i, 0)));
+	return fold_add(add16(add16(s0, s1), add16(s2, s3)));
+}
+
+static float body_max(const float *x, size_t n)
+{
+	struct v16 m = splat16(-INFINITY), v;
+	float t[16], best = -INFINITY;
+	size_t i;
+
+	for (i = 0; i < n; i += 16) {
+		v = i + 16 <= n ? load16(x + i)
+		                : load_tail(x + i, n - i, -INFINITY);
+		EACH_U
+			m.r[u] = pick(v.r[u] > m.r[u], v.r[u], m.r[u]);
+	}
+	store16(t, m);
+	for (i = 0; i < 16; i++)
+		best = t[i] > best ? t[i] : best;
+	return best;
+}
+
+static float body_exp_sum(const float *x, size_t n, float shift, float *out)
+{
+	struct v16 s = splat16(0), v;
+	size_t i = 0;
+
+	for (; i + 16 <= n; i += 16) {
+		v = exp16(load16(x + i), shift);
+		store16(out + i, v);
+		s = add16(s, v);
+	}
+	if (i < n) {
+		v = exp16(load_tail(x + i, n - i, shift), shift);
+		store_tail(out + i, n - i, v);
+		s = add16(s, load_tail(out + i, n - i, 0));
+	}
+	return fold_add(s);
+}
+
+static void body_mul_scale(const float *x, float scale, const float *w,
+                           size_t n, float *out)
+{
+	size_t i = 0;
+
+	for (; i + 16 <= n; i += 16)
+		store16(out + i, mul16(mul16(load16(x + i), splat16(scale)),
+		                       load16(w + i)));
+	for (; i < n; i++)
+		out[i] = x[i] * scale * w[i];
+}
+
+static void body_scale(float *x, float scale, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + 16 <= n; i += 16)
+		store16(x + i, mul16(load16(x + i), splat16(scale)));
+	for (; i < n; i++)
+		x[i] *= scale;
+}
+
+static void body_axpy(float alpha, const float *x, float *y, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + 16 <= n; i += 16)
+		store16(y + i, add16(load16(y + i), mul16(splat16(alpha),
+		                                          load16(x + i))));
+	for (; i < n; i++)
+		y[i] += alpha * x[i];
+}
+
+INLINE struct v16 silu16(struct v16 g, struct v16 x)
+{
+	EACH_U
+		g.r[u] = g.r[u] / (vexp(-g.r[u]) + 1.0f) * x.r[u];
+	return g;
+}
+
+static void body_silu_mul(float *g, const float *x, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + 16 <= n; i += 16)
+		store16(g + i, silu16(load16(g + i), load16(x + i)));
+	if (i < n)
+		store_tail(g + i, n - i, silu16(load_tail(g + i, n - i, 0),
+		                                load_tail(x + i, n - i, 0)));
+}
+
+static void body_rope(float *x, const float *cs, size_t half)
+{
+	size_t i = 0;
+
+	for (; i + VEC_W <= half; i += VEC_W) {
+		vf a = *(vf_mem *)(x + i), b = *(vf_mem *)(x + half + i);
+		vf c = *(const vf_mem *)(cs + i);
+		vf s = *(const vf_mem *)(cs + half + i);
+
+		*(vf_mem *)(x + i) = a * c - b * s;
+		*(vf_mem *)(x + half + i) = b * c + a * s;
+	}
+	for (; i < half; i++) {
+		float a = x[i], b = x[half + i];
+
+		x[i] = a * cs[i] - b * cs[half + i];
+		x[half + i] = b * cs[i] + a * cs[half + i];
+	}
+}
+
+const struct vec_ops VEC_TABLE = {
+	.name = VEC_NAME,
+	.dot = body_dot,
+	.max = body_max,
+	.exp_sum = body_exp_sum,
+	.mul_scale = body_mul_scale,
+	.scale = body_scale,
+	.axpy = body_axpy,
+	.silu_mul = body_silu_mul,
+	.rope = body_rope,
+};

@@ -1,0 +1,451 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "dev.h"
+#include "dev_ref.h"
+#include "mem.h"
+
+static const int thread_counts[] = { 1, 2, 3, 5 };
+enum { N_COUNTS = sizeof(thread_counts) / sizeof(thread_counts[0]) };
+
+static struct dev *devs[N_COUNTS];
+static struct err e;
+
+static int open_devs(void **state)
+{
+	int i;
+
+	(void)state;
+	for (i = 0; i < N_COUNTS; i++)
+		if (!(devs[i] = dev_open("cpu", thread_counts[i], &e)))
+			return -1;
+	return 0;
+}
+
+static int close_devs(void **state)
+{
+	int i;
+
+	(void)state;
+	for (i = 0; i < N_COUNTS; i++)
+		dev_free(devs[i]);
+	return 0;
+}
+
+static float *noise(size_t n, uint32_t seed)
+{
+	float *x = mem_array(n, sizeof(*x), &e);
+	size_t i;
+
+	assert_non_null(x);
+	for (i = 0; i < n; i++) {
+		seed = seed * 1664525u + 1013904223u;
+		x[i] = (float)(seed >> 8) / (1 << 23) - 1;
+	}
+	return x;
+}
+
+static float *copy_of(const float *x, size_t n)
+{
+	float *y = mem_scratch(n, sizeof(*y), &e);
+
+	assert_non_null(y);
+	memcpy(y, x, n * sizeof(*y));
+	return y;
+}
+
+/* |got - want| <= atol + rtol |want| for every value; NaN fails. */
+static void close_to(const float *got, const float *want, size_t n, double atol,
+                     double rtol)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (!(fabs((double)got[i] - want[i]) <=
+		      atol + rtol * fabs(want[i])))
+			fail_msg("value %zu of %zu: %g, wanted %g", i, n,
+			         got[i], want[i]);
+}
+
+/* First device: against want. The others: the first's bytes. */
+static void check(int device, float **first, float *got, const float *want,
+                  size_t n, double atol, double rtol)
+{
+	if (device == 0) {
+		close_to(got, want, n, atol, rtol);
+		*first = got;
+		return;
+	}
+	assert_memory_equal(got, *first, n * sizeof(*got));
+	mem_free(got);
+}
+
+static const size_t sizes[][3] = {
+	{ 1, 1, 1 }, { 1, 7, 3 }, { 3, 1, 5 }, { 5, 17, 64 }, { 16, 16, 16 },
+	{ 4, 33, 31 }, { 127, 129, 65 }, { 513, 130, 19 }, { 40, 1030, 70 },
+	{ 0, 4, 4 }, { 4, 0, 4 }, { 4, 4, 0 }
+};
+enum { N_SIZES = sizeof(sizes) / sizeof(sizes[0]) };
+
+static void gemm_is_the_loop(void **state)
+{
+	size_t s;
+	int t, i;
+
+	(void)state;
+	for (s = 0; s < N_SIZES; s++)
+		for (t = 0; t < 8; t++) {
+			size_t m = sizes[s][0], n = sizes[s][1];
+			size_t k = sizes[s][2], ldc = n + 3;
+			int ta = t & 1, tb = t >> 1 & 1;
+			float alpha = t & 4 ? 1 : -0.5f, beta = t & 4 ? 0 : 2;
+			size_t lda = (ta ? m : k) + 1, ldb = (tb ? k : n) + 2;
+			float *a = noise(lda * (ta ? k : m) + 1, 1);
+			float *b = noise(ldb * (tb ? n : k) + 1, 2);
+			float *c = noise(m * ldc, 3), *first = NULL;
+			float *want;
+
+			if (beta == 0)	/* must not be read */
+				for (i = 0; (size_t)i < m; i++)
+					memset(c + (size_t)i * ldc, 255,
+					       n * sizeof(*c));
+			want = copy_of(c, m * ldc);
+			dev_ref_gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb,
+			             beta, want, ldc);
+			for (i = 0; i < N_COUNTS; i++) {
+				float *got = copy_of(c, m * ldc);
+
+				assert_int_equal(dev_ops(devs[i])->gemm(
+					devs[i], ta, tb, m, n, k, alpha, a,
+					lda, b, ldb, beta, got, ldc, &e), 0);
+				check(i, &first, got, want, m * ldc, 1e-5,
+				      1e-5);
+			}
+			mem_free(first);
+			mem_free(want);
+			mem_free(a);
+			mem_free(b);
+			mem_free(c);
+		}
+}
+
+static void linear_takes_every_dtype_and_bias(void **state)
+{
+	static const enum dtype types[] = { DT_F32, DT_F16, DT_BF16, DT_Q8_0 };
+	size_t s, ty;
+	int i, with_bias;
+
+	(void)state;
+	for (s = 0; s < N_SIZES; s++)
+	for (ty = 0; ty < sizeof(types) / sizeof(types[0]); ty++)
+	for (with_bias = 0; with_bias < 2; with_bias++) {
+		size_t n = sizes[s][0], d_out = sizes[s][1], d_in = sizes[s][2];
+		size_t bytes = 0, j, block = dtype_block(types[ty]);
+		struct tensor w = { .name = "w", .type = types[ty],
+			.n_dims = 2 };
+		float *x, *wf, *bias, *want, *first = NULL;
+		uint8_t *raw;
+
+		d_in = (d_in + block - 1) / block * block;
+		w.shape[0] = d_out;
+		w.shape[1] = d_in;
+		w.n = d_out * d_in;
+		assert_int_equal(dtype_bytes(w.type, w.n, &bytes, &e), 0);
+		w.n_bytes = bytes;
+		x = noise(n * d_in, 5);
+		wf = noise(w.n, 6);
+		bias = noise(d_out, 7);
+		want = noise(n * d_out, 8);
+		raw = mem_array(bytes, 1, &e);
+		if (w.type == DT_F16)
+			f16_from_f32(wf, w.n, (uint16_t *)raw);
+		else if (w.type == DT_BF16)
+			bf16_from_f32(wf, w.n, (uint16_t *)raw);
+		else if (w.type == DT_F32)
+			memcpy(raw, wf, bytes);
+		else	/* blocks of one f16 scale, 0x2400 = 1/64, and 32 i8 */
+			for (j = 0; j < bytes; j++)
+				raw[j] = j % 34 == 0 ? 0 : j % 34 == 1 ? 0x24 :
+					 (uint8_t)(j * 7);
+		w.data = raw;
+		assert_int_equal(tensor_f32(&w, 0, w.n, wf, &e), 0);
+		dev_ref_linear(x, n, wf, d_out, d_in, with_bias ? bias : NULL,
+		               want);
+		for (i = 0; i < N_COUNTS; i++) {
+			float *got = noise(n * d_out, 9);
+
+			assert_int_equal(dev_ops(devs[i])->linear(devs[i], x,
+				n, &w, with_bias ? bias : NULL, got, &e), 0);
+			check(i, &first, got, want, n * d_out, 3e-5, 1e-5);
+		}
+		mem_free(first);
+		mem_free(want);
+		mem_free(raw);
+		mem_free(bias);
+		mem_free(wf);
+		mem_free(x);
+	}
+}
+
+static void linear_refuses_what_is_no_matrix(void **state)
+{
+	float x[64] = { 0 }, out[64];
+	uint32_t ints[64] = { 0 };
+	struct tensor w = { .name = "w", .type = DT_U32, .n_dims = 2,
+		.shape = { 2, 4 }, .n = 8, .data = ints, .n_bytes = 32 };
+
+	(void)state;
+	assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, 1, &w, NULL, out,
+	                                          &e), -1);
+	w.n_dims = 1;
+	assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, 1, &w, NULL, out,
+	                                          &e), -1);
+	assert_int_equal(e.code, ERR_RANGE);
+	w = (struct tensor){ .name = "w", .type = DT_Q8_0, .n_dims = 2,
+		.shape = { 2, 20 }, .n = 40, .data = ints, .n_bytes = 68 };
+	assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, 1, &w, NULL, out,
+	                                          &e), -1);
+	assert_int_equal(e.code, ERR_RANGE);
+}
+
+static void embed_gathers_rows_and_checks_ids(void **state)
+{
+	const struct dev_ops *o = dev_ops(devs[1]);
+	uint32_t ids[] = { 2, 0, 2, 4 };
+	float *w = noise(5 * 7, 1), out[4 * 7];
+	struct tensor t = { .name = "emb", .type = DT_F32, .n_dims = 2,
+		.shape = { 5, 7 }, .n = 35, .data = w, .n_bytes = 140 };
+	size_t i;
+
+	(void)state;
+	assert_int_equal(o->embed(devs[1], &t, ids, 4, out, &e), 0);
+	for (i = 0; i < 4; i++)
+		assert_memory_equal(out + i * 7, w + ids[i] * 7, 28);
+	ids[3] = 5;
+	assert_int_equal(o->embed(devs[1], &t, ids, 4, out, &e), -1);
+	assert_int_equal(e.code, ERR_RANGE);
+	assert_string_equal(e.msg, "token 3: id 5, the vocabulary has 5");
+	mem_free(w);
+}
+
+static void row_ops_are_the_loops(void **state)
+{
+	static const size_t dims[] = { 2, 6, 20, 64, 130 };
+	size_t t, n, dim;
+	int i;
+
+	(void)state;
+	for (t = 0; t < 5; t++)
+		for (n = 0; n < 700; n += 333) {
+			float *x, *w, *want, *inv, *got, *cs, *freq;
+			float *f0 = NULL, *f1 = NULL, *f2 = NULL, *f3 = NULL;
+			uint32_t *pos;
+			size_t j, heads = 3;
+
+			dim = dims[t];
+			x = noise(n * heads * dim, 1);
+			w = noise(dim, 2);
+			freq = noise(dim, 3);
+			want = copy_of(x, n * heads * dim);
+			inv = noise(n + 1, 4);
+			cs = noise(n * dim, 4);
+			pos = mem_array(n, sizeof(*pos), &e);
+			for (j = 0; j < n; j++)
+				pos[j] = (uint32_t)(j * 37);
+			for (i = 0; i < N_COUNTS; i++) {
+				const struct dev_ops *o = dev_ops(devs[i]);
+
+				dev_ref_rmsnorm(x, n, dim, w, 1e-5f, want, inv);
+				got = copy_of(x, n * dim);
+				assert_int_equal(o->rmsnorm(devs[i], got, n,
+					dim, w, 1e-5f, got, NULL, &e), 0);
+				check(i, &f0, got, want, n * dim, 1e-6, 1e-5);
+
+				dev_ref_rope_table(pos, n, freq, dim, cs);
+				got = copy_of(cs, n * dim);
+				assert_int_equal(o->rope_table(devs[i], pos, n,
+					freq, dim, got, &e), 0);
+				check(i, &f1, got, cs, n * dim, 1e-6, 0);
+
+				memcpy(want, x, n * heads * dim * sizeof(*x));
+				dev_ref_rope(want, n, heads, dim, cs);
+				got = copy_of(x, n * heads * dim);
+				assert_int_equal(o->rope(devs[i], got, n,
+					heads, dim, cs, &e), 0);
+				check(i, &f2, got, want, n * heads * dim, 1e-6,
+				      0);
+
+				memcpy(want, x, n * dim * sizeof(*x));
+				dev_ref_silu_mul(want, cs, n * dim);
+				got = copy_of(x, n * dim);
+				assert_int_equal(o->silu_mul(devs[i], got, cs,
+					n * dim, &e), 0);
+				check(i, &f3, got, want, n * dim, 1e-7, 1e-6);
+			}
+			mem_free(f0);
+			mem_free(f1);
+			mem_free(f2);
+			mem_free(f3);
+			mem_free(x);
+			mem_free(w);
+			mem_free(want);
+			mem_free(inv);
+			mem_free(cs);
+			mem_free(freq);
+			mem_free(pos);
+		}
+}
+
+static void silu_holds_at_the_ends(void **state)
+{
+	float g[] = { -INFINITY, -1e30f, -100, 0, 100, 1e30f, NAN }, u[7];
+	int i;
+
+	(void)state;
+	for (i = 0; i < 7; i++)
+		u[i] = 1;
+	assert_int_equal(dev_ops(devs[0])->silu_mul(devs[0], g, u, 7, &e), 0);
+	assert_true(fabsf(g[2]) < 1e-30f && g[3] == 0 && g[4] == 100);
+	assert_true(g[5] == 1e30f && isnan(g[6]));
+}
+
+static void axpy_adds(void **state)
+{
+	float *x = noise(40000, 1), *y = noise(40000, 2), *z;
+	int i, j;
+
+	(void)state;
+	for (i = 0; i < N_COUNTS; i++) {
+		z = copy_of(y, 40000);
+		assert_int_equal(dev_ops(devs[i])->axpy(devs[i], 0.5f, x, z,
+		                                        40000, &e), 0);
+		for (j = 0; j < 40000; j++)
+			assert_true(z[j] == y[j] + 0.5f * x[j]);
+		mem_free(z);
+	}
+	mem_free(x);
+	mem_free(y);
+}
+
+struct attn_case {
+	size_t n_heads, n_kv, d_head;
+	size_t n_seqs, len[4], past[4];
+};
+
+static void attention_is_the_loop(void **state)
+{
+	static const struct attn_case cases[] = {
+		{ 1, 1, 1, 1, { 1 }, { 0 } },
+		{ 4, 2, 16, 3, { 5, 1, 70 }, { 0, 0, 0 } },
+		{ 9, 3, 24, 2, { 130, 64 }, { 0, 0 } },
+		{ 2, 2, 8, 2, { 700, 513 }, { 0, 0 } },
+		{ 14, 2, 10, 4, { 1, 1, 3, 0 }, { 1030, 511, 512, 2 } },
+	};
+	size_t c, i, j;
+
+	(void)state;
+	for (c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+		const struct attn_case *a = &cases[c];
+		size_t start[5] = { 0 }, kv[4], rows = 0;
+		struct dev_seqs s = { a->n_seqs, start, a->past };
+		float *q, *k, *v, *want, *first = NULL;
+		size_t n_q, n_kv_values;
+
+		for (i = 0; i < a->n_seqs; i++) {
+			start[i + 1] = start[i] + a->len[i];
+			kv[i] = rows;	/* a gap of 2 rows between sequences */
+			rows += a->len[i] + a->past[i] + 2;
+		}
+		n_q = start[a->n_seqs] * a->n_heads * a->d_head;
+		n_kv_values = rows * a->n_kv * a->d_head;
+		q = noise(n_q, 1);
+		k = noise(n_kv_values, 2);
+		v = noise(n_kv_values, 3);
+		for (j = 0; j < n_q; j++)
+			q[j] *= 8;
+		want = noise(n_q, 4);
+		dev_ref_attention(q, k, v, &s, kv, a->n_heads, a->n_kv,
+		                  a->d_head, 0.7f, want);
+		for (i = 0; i < N_COUNTS; i++) {
+			float *got = noise(n_q, 5);
+
+			assert_int_equal(dev_ops(devs[i])->attention(devs[i],
+				q, k, v, &s, kv, a->n_heads, a->n_kv,
+				a->d_head, 0.7f, got, &e), 0);
+			check((int)i, &first, got, want, n_q, 2e-5, 0);
+		}
+		mem_free(first);
+		mem_free(want);
+		mem_free(q);
+		mem_free(k);
+		mem_free(v);
+	}
+}
+
+static void attention_refuses_uneven_groups(void **state)
+{
+	size_t start[] = { 0, 0 };
+	struct dev_seqs s = { 1, start, NULL };
+
+	(void)state;
+	assert_int_equal(dev_ops(devs[0])->attention(devs[0], NULL, NULL, NULL,
+		&s, NULL, 3, 2, 4, 1, NULL, &e), -1);
+	assert_int_equal(e.code, ERR_RANGE);
+}
+
+static void memory_goes_there_and_back(void **state)
+{
+	const struct dev_ops *o = dev_ops(devs[0]);
+	uint32_t a[3] = { 1, 2, 3 }, b[3] = { 0 };
+	uint32_t *p = o->alloc(devs[0], sizeof(a), &e);
+	uint32_t *q = o->alloc(devs[0], sizeof(a), &e);
+
+	(void)state;
+	assert_non_null(p);
+	assert_int_equal(o->get(devs[0], b, p, sizeof(b), &e), 0);
+	assert_int_equal(b[2], 0);	/* zeroed */
+	assert_int_equal(o->put(devs[0], p, a, sizeof(a), &e), 0);
+	assert_int_equal(o->copy(devs[0], q, p, sizeof(a), &e), 0);
+	assert_int_equal(o->sync(devs[0], &e), 0);
+	assert_int_equal(o->get(devs[0], b, q, sizeof(b), &e), 0);
+	assert_memory_equal(a, b, sizeof(a));
+	o->release(devs[0], p);
+	o->release(devs[0], q);
+}
+
+static void absent_devices_say_so(void **state)
+{
+	(void)state;
+	assert_null(dev_open("tpu", 1, &e));
+	assert_int_equal(e.code, ERR_DEV);
+	assert_null(dev_open("cpu", 0, &e));
+	if (!dev_open("cuda", 1, &e)) {
+		assert_int_equal(e.code, ERR_DEV);
+		assert_non_null(strstr(e.msg, "--device cpu"));
+	}
+	dev_free(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(gemm_is_the_loop),
+		cmocka_unit_test(linear_takes_every_dtype_and_bias),
+		cmocka_unit_test(linear_refuses_what_is_no_matrix),
+		cmocka_unit_test(embed_gathers_rows_and_checks_ids),
+		cmocka_unit_test(row_ops_are_the_loops),
+		cmocka_unit_test(silu_holds_at_the_ends),
+		cmocka_unit_test(axpy_adds),
+		cmocka_unit_test(attention_is_the_loop),
+		cmocka_unit_test(attention_refuses_uneven_groups),
+		cmocka_unit_test(memory_goes_there_and_back),
+		cmocka_unit_test(absent_devices_say_so),
+	};
+
+	return cmocka_run_group_tests(tests, open_devs, close_devs);
+}
