@@ -99,6 +99,7 @@ static const struct dev_ops ops = {
 	.attention = dev_cpu_attention,
 	.silu_mul = dev_cpu_silu_mul,
 	.axpy = dev_cpu_axpy,
+	.xent = dev_cpu_xent,
 };
 
 static void cpu_free(struct dev *d)

@@ -59,4 +59,9 @@ int dev_cpu_silu_mul(struct dev *d, float *gate, const float *up, size_t n,
 int dev_cpu_axpy(struct dev *d, float alpha, const float *x, float *y, size_t n,
                  struct err *e);
 
+/* dev_cpu_xent.c */
+int dev_cpu_xent(struct dev *d, const float *logits, const float *ref, size_t n,
+                 size_t n_vocab, const uint32_t *targets, double *ce,
+                 double *kl, uint8_t *top1, struct err *e);
+
 #endif

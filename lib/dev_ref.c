@@ -144,3 +144,40 @@ void dev_ref_silu_mul(float *gate, const float *up, size_t n)
 		gate[i] = (float)(gate[i] / (1 + exp(-(double)gate[i])) *
 		                  up[i]);
 }
+
+static double log_sum_exp(const float *x, size_t n, size_t *best)
+{
+	double sum = 0;
+	size_t i;
+
+	*best = 0;
+	for (i = 1; i < n; i++)
+		if (x[i] > x[*best])
+			*best = i;
+	for (i = 0; i < n; i++)
+		sum += exp((double)x[i] - x[*best]);
+	return x[*best] + log(sum);
+}
+
+void dev_ref_xent(const float *logits, const float *ref, size_t n,
+                  size_t n_vocab, const uint32_t *targets, double *ce,
+                  double *kl, uint8_t *top1)
+{
+	size_t i, j, best, best_ref;
+
+	for (i = 0; i < n; i++, logits += n_vocab) {
+		double lse = log_sum_exp(logits, n_vocab, &best), lr;
+
+		ce[i] = targets[i] == UINT32_MAX ? 0 : lse - logits[targets[i]];
+		if (!ref)
+			continue;
+		lr = log_sum_exp(ref + i * n_vocab, n_vocab, &best_ref);
+		kl[i] = 0;
+		for (j = 0; j < n_vocab; j++) {
+			double a = ref[i * n_vocab + j] - lr;
+
+			kl[i] += exp(a) * (a - (logits[j] - lse));
+		}
+		top1[i] = best == best_ref;
+	}
+}

@@ -24,5 +24,8 @@ void dev_ref_attention(const float *q, const float *k, const float *v,
                        size_t n_heads, size_t n_kv, size_t d_head, float scale,
                        float *out);
 void dev_ref_silu_mul(float *gate, const float *up, size_t n);
+void dev_ref_xent(const float *logits, const float *ref, size_t n,
+                  size_t n_vocab, const uint32_t *targets, double *ce,
+                  double *kl, uint8_t *top1);
 
 #endif

@@ -23,6 +23,9 @@ struct vec_ops {
 	/* out[i] = exp(x[i] - shift); the sum. out may be x. Relative error
 	 * below 2e-7; arguments under -87 give a value below 1.3e-38. */
 	float (*exp_sum)(const float *x, size_t n, float shift, float *out);
+	/* sum exp(a[i] - sa) ((a[i] - sa) - (b[i] - sb)): what KL needs */
+	float (*kl_sum)(const float *a, float sa, const float *b, float sb,
+	                size_t n);
 	/* out[i] = x[i] scale w[i]. out may be x. */
 	void (*mul_scale)(const float *x, float scale, const float *w,
 	                  size_t n, float *out);

@@ -6,9 +6,16 @@
  * VEC_U registers make a step of 16 floats, so that every width sums the same
  * 16 partial sums. A tail shorter than 16 goes through a padded copy.
  */
+#ifndef R1_VEC_BODY_H
+#define R1_VEC_BODY_H
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "vec_impl.h"
+
+#ifdef VEC_W
 
 #define VEC_U (16 / VEC_W)
 
@@ -192,6 +199,29 @@ static float body_exp_sum(const float *x, size_t n, float shift, float *out)
 	return fold_add(s);
 }
 
+static float body_kl_sum(const float *a, float sa, const float *b, float sb,
+                         size_t n)
+{
+	struct v16 s = splat16(0), va, vb;
+	size_t i;
+
+	for (i = 0; i < n; i += 16) {
+		if (i + 16 <= n) {
+			va = load16(a + i);
+			vb = load16(b + i);
+		} else {	/* padding: both differences are 0 */
+			va = load_tail(a + i, n - i, sa);
+			vb = load_tail(b + i, n - i, sb);
+		}
+		EACH_U {
+			vf da = va.r[u] - splat(sa);
+
+			s.r[u] += vexp(da) * (da - (vb.r[u] - splat(sb)));
+		}
+	}
+	return fold_add(s);
+}
+
 static void body_mul_scale(const float *x, float scale, const float *w,
                            size_t n, float *out)
 {
@@ -268,9 +298,13 @@ const struct vec_ops VEC_TABLE = {
 	.dot = body_dot,
 	.max = body_max,
 	.exp_sum = body_exp_sum,
+	.kl_sum = body_kl_sum,
 	.mul_scale = body_mul_scale,
 	.scale = body_scale,
 	.axpy = body_axpy,
 	.silu_mul = body_silu_mul,
 	.rope = body_rope,
 };
+
+#endif
+#endif

@@ -398,6 +398,53 @@ static void attention_refuses_uneven_groups(void **state)
 	assert_int_equal(e.code, ERR_RANGE);
 }
 
+static void xent_is_the_loop(void **state)
+{
+	enum { N = 5, V = 2500 };
+	uint32_t targets[N] = { 0, V - 1, UINT32_MAX, 7, 1200 };
+	double ce[N], kl[N], want_ce[N], want_kl[N];
+	uint8_t top1[N], want_top1[N];
+	float *x = noise(N * V, 1), *r = noise(N * V, 2);
+	size_t i, j, with_ref;
+
+	(void)state;
+	for (j = 0; j < N * V; j++)
+		x[j] *= 12;
+	for (j = 0; j < 2 * V; j++)	/* near, so that KL is small */
+		r[j] = x[j] + 1e-2f * r[j];
+	r[V + 3] = 99;
+	x[2 * V] = x[2 * V + 9] = r[2 * V] = r[2 * V + 4] = 50;	/* ties */
+	for (with_ref = 0; with_ref < 2; with_ref++) {
+		dev_ref_xent(x, with_ref ? r : NULL, N, V, targets, want_ce,
+		             want_kl, want_top1);
+		for (i = 0; i < N_COUNTS; i++) {
+			assert_int_equal(dev_ops(devs[i])->xent(devs[i], x,
+				with_ref ? r : NULL, N, V, targets, ce, kl,
+				top1, &e), 0);
+			for (j = 0; j < N; j++) {
+				assert_true(fabs(ce[j] - want_ce[j]) < 1e-6);
+				if (!with_ref)
+					continue;
+				assert_true(fabs(kl[j] - want_kl[j]) <
+				            1e-7 + 1e-6 * want_kl[j]);
+				assert_int_equal(top1[j], want_top1[j]);
+			}
+		}
+	}
+	assert_true(top1[0] && !top1[1] && top1[2]);
+	targets[3] = V;
+	assert_int_equal(dev_ops(devs[0])->xent(devs[0], x, NULL, N, V, targets,
+	                                        ce, NULL, NULL, &e), -1);
+	assert_int_equal(e.code, ERR_RANGE);
+	targets[3] = 3;
+	x[3 * V + 1] = NAN;
+	assert_int_equal(dev_ops(devs[0])->xent(devs[0], x, NULL, N, V, targets,
+	                                        ce, NULL, NULL, &e), 0);
+	assert_true(isnan(ce[3]) && !isnan(ce[4]));
+	mem_free(x);
+	mem_free(r);
+}
+
 static void memory_goes_there_and_back(void **state)
 {
 	const struct dev_ops *o = dev_ops(devs[0]);
@@ -443,6 +490,7 @@ int main(void)
 		cmocka_unit_test(axpy_adds),
 		cmocka_unit_test(attention_is_the_loop),
 		cmocka_unit_test(attention_refuses_uneven_groups),
+		cmocka_unit_test(xent_is_the_loop),
 		cmocka_unit_test(memory_goes_there_and_back),
 		cmocka_unit_test(absent_devices_say_so),
 	};
