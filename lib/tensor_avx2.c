@@ -1,7 +1,5 @@
 #ifdef __AVX2__
 
-#include <immintrin.h>
-
 #define TENSOR_ROWS_BODY
 #include "tensor.h"
 #include "tensor_rows.h"

@@ -14,7 +14,8 @@
 #include <stdint.h>
 #include <string.h>
 
-typedef void tensor_rows_fn(const uint8_t *in, size_t n, float *out);
+typedef void tensor_rows_fn(const uint8_t *restrict in, size_t n,
+                            float *restrict out);
 
 /* One function per type that is not f32 already; indexed by enum dtype, NULL
  * where tensor_f32 has no meaning. */
@@ -22,6 +23,10 @@ extern tensor_rows_fn *const tensor_rows_any[];
 extern tensor_rows_fn *const tensor_rows_avx2[];
 
 #ifdef TENSOR_ROWS_BODY
+
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
 
 static inline float bits_f32(uint32_t u)
 {
@@ -57,9 +62,9 @@ static inline float half_f32(uint16_t h)
 	return bits_f32(u | sign);
 }
 
-static void rows_f16(const uint8_t *in, size_t n, float *out)
+static void rows_f16(const uint8_t *restrict in, size_t n, float *restrict out)
 {
-	size_t i = 0;
+	size_t i = 0, j;
 
 #ifdef __F16C__
 	for (; i + 8 <= n; i += 8) {
@@ -68,11 +73,14 @@ static void rows_f16(const uint8_t *in, size_t n, float *out)
 		_mm256_storeu_ps(out + i, _mm256_cvtph_ps(h));
 	}
 #endif
+	for (; i + 16 <= n; i += 16)
+		for (j = 0; j < 16; j++)
+			out[i + j] = half_f32(load16(in + 2 * (i + j)));
 	for (; i < n; i++)
 		out[i] = half_f32(load16(in + 2 * i));
 }
 
-static void rows_bf16(const uint8_t *in, size_t n, float *out)
+static void rows_bf16(const uint8_t *restrict in, size_t n, float *restrict out)
 {
 	size_t i = 0, j;
 
@@ -84,7 +92,7 @@ static void rows_bf16(const uint8_t *in, size_t n, float *out)
 		out[i] = bits_f32((uint32_t)load16(in + 2 * i) << 16);
 }
 
-static void rows_f64(const uint8_t *in, size_t n, float *out)
+static void rows_f64(const uint8_t *restrict in, size_t n, float *restrict out)
 {
 	double v;
 	size_t i;
@@ -95,7 +103,7 @@ static void rows_f64(const uint8_t *in, size_t n, float *out)
 	}
 }
 
-static void rows_q8_0(const uint8_t *in, size_t n, float *out)
+static void rows_q8_0(const uint8_t *restrict in, size_t n, float *restrict out)
 {
 	int j;
 
@@ -108,7 +116,7 @@ static void rows_q8_0(const uint8_t *in, size_t n, float *out)
 	}
 }
 
-static void rows_q4_0(const uint8_t *in, size_t n, float *out)
+static void rows_q4_0(const uint8_t *restrict in, size_t n, float *restrict out)
 {
 	int j;
 
@@ -123,7 +131,7 @@ static void rows_q4_0(const uint8_t *in, size_t n, float *out)
 	}
 }
 
-static void rows_q4_1(const uint8_t *in, size_t n, float *out)
+static void rows_q4_1(const uint8_t *restrict in, size_t n, float *restrict out)
 {
 	int j;
 
@@ -147,7 +155,7 @@ static inline uint32_t load32(const uint8_t *p)
 	return v;
 }
 
-static void rows_q5_0(const uint8_t *in, size_t n, float *out)
+static void rows_q5_0(const uint8_t *restrict in, size_t n, float *restrict out)
 {
 	int j;
 
@@ -166,7 +174,7 @@ static void rows_q5_0(const uint8_t *in, size_t n, float *out)
 	}
 }
 
-static void rows_q5_1(const uint8_t *in, size_t n, float *out)
+static void rows_q5_1(const uint8_t *restrict in, size_t n, float *restrict out)
 {
 	int j;
 
@@ -204,7 +212,7 @@ static inline void k_scale(const uint8_t *s, int j, float d, float dmin,
 	*min = dmin * (float)mn;
 }
 
-static void rows_q4_k(const uint8_t *in, size_t n, float *out)
+static void rows_q4_k(const uint8_t *restrict in, size_t n, float *restrict out)
 {
 	float s0, s1, m0, m1;
 	int j, l;
@@ -225,7 +233,7 @@ static void rows_q4_k(const uint8_t *in, size_t n, float *out)
 	}
 }
 
-static void rows_q5_k(const uint8_t *in, size_t n, float *out)
+static void rows_q5_k(const uint8_t *restrict in, size_t n, float *restrict out)
 {
 	float s0, s1, m0, m1;
 	int j, l;
@@ -249,7 +257,7 @@ static void rows_q5_k(const uint8_t *in, size_t n, float *out)
 }
 
 /* Four runs of 32 values share 64 low and 32 high bytes; a scale serves 16. */
-static void rows_q6_k(const uint8_t *in, size_t n, float *out)
+static void rows_q6_k(const uint8_t *restrict in, size_t n, float *restrict out)
 {
 	int half, run, l;
 

@@ -1,0 +1,34 @@
+/*
+ * file: files that are either whole or absent.
+ *
+ * Bytes go to PATH.tmp; committing flushes them to the disk and renames, so
+ * that PATH holds the old contents or all of the new ones whatever happens in
+ * between. A PATH.tmp left by a killed process is overwritten by the next.
+ */
+#ifndef R1_FILE_H
+#define R1_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+struct file_out;
+
+/* NULL with ERR_IO or ERR_MEM. */
+struct file_out *file_out_new(const char *path, struct err *e);
+/* n bytes at offset `at`; any order, holes read as zeros. */
+int file_out_write(struct file_out *f, uint64_t at, const void *data, size_t n,
+                   struct err *e);
+/* fsync, close, rename, fsync of the folder. Once; then only free f. */
+int file_out_commit(struct file_out *f, struct err *e);
+/* Removes what was not committed. NULL is legal. */
+void file_out_free(struct file_out *f);
+
+/* The whole of a small file in one go. */
+int file_write(const char *path, const void *data, size_t n, struct err *e);
+
+/* Makes folder path and its parents, as mkdir -p. */
+int file_mkdirs(const char *path, struct err *e);
+
+#endif
