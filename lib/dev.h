@@ -26,6 +26,7 @@
 #include "tensor.h"
 
 struct dev;
+struct dev_tc_ops;
 
 /* Opens "cpu" or "cuda" (without CUDA: ERR_DEV with a hint). The CPU works on
  * n_threads threads. */
@@ -42,6 +43,7 @@ struct dev_seqs {
 
 struct dev_ops {
 	const char *name;
+	const struct dev_tc_ops *tc;	/* dev_tc.h: transcoders */
 
 	void *(*alloc)(struct dev *d, size_t bytes, struct err *e); /* zeroed */
 	void (*release)(struct dev *d, void *p);

@@ -84,6 +84,7 @@ size_t dev_cpu_grain(size_t row_values)
 
 static const struct dev_ops ops = {
 	.name = "cpu",
+	.tc = &dev_cpu_tc,
 	.alloc = cpu_alloc,
 	.release = cpu_release,
 	.put = cpu_copy,

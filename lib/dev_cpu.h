@@ -9,6 +9,7 @@
 #define R1_DEV_CPU_H
 
 #include "dev_impl.h"
+#include "dev_tc.h"
 
 struct dev_cpu {
 	struct dev base;
@@ -63,5 +64,8 @@ int dev_cpu_axpy(struct dev *d, float alpha, const float *x, float *y, size_t n,
 int dev_cpu_xent(struct dev *d, const float *logits, const float *ref, size_t n,
                  size_t n_vocab, const uint32_t *targets, double *ce,
                  double *kl, uint8_t *top1, struct err *e);
+
+/* dev_cpu_tc.c */
+extern const struct dev_tc_ops dev_cpu_tc;
 
 #endif

@@ -2,9 +2,6 @@
  * vec_body: the loops of vec.h, compiled once per instruction set by a file
  * that defines VEC_W (floats in a register: 4, 8 or 16), VEC_NAME and
  * VEC_TABLE first.
- *
- * VEC_U registers make a step of 16 floats, so that every width sums the same
- * 16 partial sums. A tail shorter than 16 goes through a padded copy.
  */
 #ifndef R1_VEC_BODY_H
 #define R1_VEC_BODY_H
@@ -14,87 +11,9 @@
 #include <string.h>
 
 #include "vec_impl.h"
+#include "vec_lanes.h"
 
 #ifdef VEC_W
-
-#define VEC_U (16 / VEC_W)
-
-typedef float vf __attribute__((vector_size(VEC_W * 4)));
-typedef int32_t vi __attribute__((vector_size(VEC_W * 4)));
-typedef float vf_mem __attribute__((vector_size(VEC_W * 4), aligned(4),
-                                    may_alias));
-
-struct v16 {
-	vf r[VEC_U];
-};
-
-#define INLINE static inline __attribute__((always_inline))
-#define EACH_U _Pragma("GCC unroll 4") for (int u = 0; u < VEC_U; u++)
-
-INLINE vf splat(float x)
-{
-	return x - (vf){ 0 };
-}
-
-INLINE vf pick(vi mask, vf yes, vf no)
-{
-	return (vf)(((vi)yes & mask) | ((vi)no & ~mask));
-}
-
-INLINE struct v16 load16(const float *p)
-{
-	struct v16 v;
-
-	EACH_U
-		v.r[u] = *(const vf_mem *)(p + u * VEC_W);
-	return v;
-}
-
-INLINE void store16(float *p, struct v16 v)
-{
-	EACH_U
-		*(vf_mem *)(p + u * VEC_W) = v.r[u];
-}
-
-INLINE struct v16 splat16(float x)
-{
-	struct v16 v;
-
-	EACH_U
-		v.r[u] = splat(x);
-	return v;
-}
-
-/* The n < 16 values at p, padded with `fill`. */
-INLINE struct v16 load_tail(const float *p, size_t n, float fill)
-{
-	float t[16];
-	size_t i;
-
-	for (i = 0; i < 16; i++)
-		t[i] = i < n ? p[i] : fill;
-	return load16(t);
-}
-
-INLINE void store_tail(float *p, size_t n, struct v16 v)
-{
-	float t[16];
-
-	store16(t, v);
-	memcpy(p, t, n * sizeof(*p));
-}
-
-INLINE float fold_add(struct v16 v)
-{
-	float t[16];
-	int i, w;
-
-	store16(t, v);
-	for (w = 8; w > 0; w /= 2)
-		for (i = 0; i < w; i++)
-			t[i] += t[i + w];
-	return t[0];
-}
 
 /*
  * exp: x = n ln 2 + r with |r| <= ln 2 / 2, exp(r) by a polynomial of degree
@@ -128,20 +47,6 @@ INLINE struct v16 exp16(struct v16 x, float shift)
 	EACH_U
 		x.r[u] = vexp(x.r[u] - splat(shift));
 	return x;
-}
-
-INLINE struct v16 add16(struct v16 a, struct v16 b)
-{
-	EACH_U
-		a.r[u] += b.r[u];
-	return a;
-}
-
-INLINE struct v16 mul16(struct v16 a, struct v16 b)
-{
-	EACH_U
-		a.r[u] *= b.r[u];
-	return a;
 }
 
 static float body_dot(const float *a, const float *b, size_t n)

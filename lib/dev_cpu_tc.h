@@ -1,0 +1,75 @@
+/* dev_cpu_tc: the insides of the CPU's transcoder ops, dev_cpu_tc*.c. */
+#ifndef R1_DEV_CPU_TC_H
+#define R1_DEV_CPU_TC_H
+
+#include "dev_cpu.h"
+#include "dev_tc.h"
+
+/*
+ * Loops compiled once per instruction set, equal bytes from each: element-wise
+ * arithmetic without contraction, sums over 16 lanes folded in one order.
+ */
+struct tc_loops {
+	/* Appends to key[*n_key] those of pre[i] + bias[i], i >= from, above
+	 * `over`, as tc_key makes them of latent id0 - i (or ids[i]), until
+	 * i == n or *n_key > cap - 16; returns i. */
+	size_t (*collect)(const float *pre, const float *bias, size_t from,
+	                  size_t n, float over, uint32_t id0,
+	                  const uint32_t *ids, uint64_t *key, size_t *n_key,
+	                  size_t cap);
+	/* out[dim] (+)= sum over e < n of coef[e] src[row[e] * dim ...];
+	 * `add`: onto what is there */
+	void (*combine)(const float *src, const uint32_t *row,
+	                const float *coef, size_t n, size_t dim, int add,
+	                float *out);
+	/* sum (x[i] - mean[i])^2; mean NULL: 0 */
+	float (*sq)(const float *x, const float *mean, size_t n);
+	/* One optimiser step on n values; g NULL: gradient 0 */
+	void (*step)(const struct dev_tc_opt *o, float *w, float *s1,
+	             float *s2, const float *g, size_t n);
+};
+
+const struct tc_loops *dev_cpu_tc_loops(void);
+/* Table `level` as vec_level counts, NULL where it is not to be had. */
+const struct tc_loops *dev_cpu_tc_loops_level(int level);
+extern const struct tc_loops dev_cpu_tc_loops_portable;
+#if defined(__x86_64__)
+extern const struct tc_loops dev_cpu_tc_loops_avx2, dev_cpu_tc_loops_avx512;
+#endif
+
+/* A positive value and its latent as one number that orders as codes do:
+ * larger value first, then lower latent. */
+static inline uint64_t tc_key(float value, uint32_t latent)
+{
+	union { float f; uint32_t u; } b = { value };
+
+	return (uint64_t)b.u << 32 | (UINT32_MAX - latent);
+}
+
+static inline float tc_key_value(uint64_t key)
+{
+	union { uint32_t u; float f; } b = { (uint32_t)(key >> 32) };
+
+	return b.f;
+}
+
+static inline uint32_t tc_key_latent(uint64_t key)
+{
+	return UINT32_MAX - (uint32_t)key;
+}
+
+/* dev_cpu_tc_encode.c */
+int dev_cpu_tc_encode(struct dev *d, const float *x, size_t n, size_t d_in,
+                  const float *w, const float *b, size_t n_latents,
+                  const uint32_t *ids, struct dev_tc_codes *out,
+                  struct err *e);
+/* dev_cpu_tc_step.c */
+int dev_cpu_tc_step_latents(struct dev *d, const struct dev_tc_part *parts,
+                        size_t n_parts, const float *x, const float *g,
+                        const struct dev_tc_latents *l,
+                        const struct dev_tc_opt *o, struct err *e);
+int dev_cpu_tc_step(struct dev *d, const struct dev_tc_param *p,
+                const float *grad, size_t n, const struct dev_tc_opt *o,
+                struct err *e);
+
+#endif

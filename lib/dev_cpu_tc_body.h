@@ -1,0 +1,238 @@
+/*
+ * dev_cpu_tc_body: the loops of struct tc_loops, compiled once per instruction
+ * set by a file that defines VEC_W (floats in a register: 4, 8 or 16) and
+ * TC_TABLE first.
+ */
+#ifndef R1_DEV_CPU_TC_BODY_H
+#define R1_DEV_CPU_TC_BODY_H
+
+#include <math.h>
+#include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include "dev_cpu_tc.h"
+#include "vec_lanes.h"
+
+#ifdef VEC_W
+
+/* Bit i set where v's lane i is above `over`; NaN is not. */
+INLINE unsigned above16(struct v16 v, float over)
+{
+#if VEC_W == 16
+	return _mm512_cmp_ps_mask((__m512)v.r[0], _mm512_set1_ps(over),
+	                          _CMP_GT_OQ);
+#elif VEC_W == 8
+	__m256 o = _mm256_set1_ps(over);
+
+	return (unsigned)_mm256_movemask_ps(
+	               _mm256_cmp_ps((__m256)v.r[0], o, _CMP_GT_OQ)) |
+	       (unsigned)_mm256_movemask_ps(
+	               _mm256_cmp_ps((__m256)v.r[1], o, _CMP_GT_OQ)) << 8;
+#else
+	float t[16];
+	unsigned m = 0, i;
+
+	store16(t, v);
+	for (i = 0; i < 16; i++)
+		m |= (unsigned)(t[i] > over) << i;
+	return m;
+#endif
+}
+
+static size_t body_collect(const float *pre, const float *bias, size_t from,
+                           size_t n, float over, uint32_t id0,
+                           const uint32_t *ids, uint64_t *key, size_t *n_key,
+                           size_t cap)
+{
+	size_t i = from, have = *n_key;
+
+	for (; i < n && have <= cap - 16; i += 16) {
+		int whole = i + 16 <= n;
+		struct v16 v = whole ? add16(load16(pre + i), load16(bias + i))
+		                     : add16(load_tail(pre + i, n - i, -1),
+		                             load_tail(bias + i, n - i, 0));
+		unsigned m = above16(v, over);
+
+		if (!whole)
+			m &= (1u << (n - i)) - 1;
+		for (; m; m &= m - 1) {
+			size_t j = i + (size_t)__builtin_ctz(m);
+
+			key[have++] = tc_key(pre[j] + bias[j], ids ? ids[j]
+			                     : id0 + (uint32_t)j);
+		}
+	}
+	*n_key = have;
+	return i < n ? i : n;
+}
+
+static void body_combine(const float *src, const uint32_t *row,
+                         const float *coef, size_t n, size_t dim, int add,
+                         float *out)
+{
+	size_t i = 0, e;
+
+	for (; i + 64 <= dim; i += 64) {
+		struct v16 a = splat16(0), b = a, c = a, d = a;
+
+		if (add) {
+			a = load16(out + i);
+			b = load16(out + i + 16);
+			c = load16(out + i + 32);
+			d = load16(out + i + 48);
+		}
+		for (e = 0; e < n; e++) {
+			const float *s = src + (size_t)row[e] * dim + i;
+			struct v16 q = splat16(coef[e]);
+
+			a = add16(a, mul16(q, load16(s)));
+			b = add16(b, mul16(q, load16(s + 16)));
+			c = add16(c, mul16(q, load16(s + 32)));
+			d = add16(d, mul16(q, load16(s + 48)));
+		}
+		store16(out + i, a);
+		store16(out + i + 16, b);
+		store16(out + i + 32, c);
+		store16(out + i + 48, d);
+	}
+	for (; i < dim; i++) {
+		float a = add ? out[i] : 0;
+
+		for (e = 0; e < n; e++)
+			a += coef[e] * src[(size_t)row[e] * dim + i];
+		out[i] = a;
+	}
+}
+
+static float body_sq(const float *x, const float *mean, size_t n)
+{
+	struct v16 s = splat16(0), v;
+	size_t i;
+
+	for (i = 0; i < n; i += 16) {
+		int whole = i + 16 <= n;
+
+		v = whole ? load16(x + i) : load_tail(x + i, n - i, 0);
+		if (mean)
+			v = sub16(v, whole ? load16(mean + i)
+			                   : load_tail(mean + i, n - i, 0));
+		s = add16(s, mul16(v, v));
+	}
+	return fold_add(s);
+}
+
+INLINE struct v16 sqrt16(struct v16 v)
+{
+#if VEC_W == 16
+	v.r[0] = (vf)_mm512_sqrt_ps((__m512)v.r[0]);
+#elif VEC_W == 8
+	v.r[0] = (vf)_mm256_sqrt_ps((__m256)v.r[0]);
+	v.r[1] = (vf)_mm256_sqrt_ps((__m256)v.r[1]);
+#else
+	float t[16];
+	int i;
+
+	store16(t, v);
+	for (i = 0; i < 16; i++)
+		t[i] = sqrtf(t[i]);
+	v = load16(t);
+#endif
+	return v;
+}
+
+INLINE struct v16 div16(struct v16 a, struct v16 b)
+{
+	EACH_U
+		a.r[u] /= b.r[u];
+	return a;
+}
+
+struct adam_k {
+	struct v16 lr, b1, b2, c1, c2, root, eps;
+};
+
+INLINE void adam16(const struct adam_k *k, struct v16 *w, struct v16 *m,
+                   struct v16 *v, struct v16 g)
+{
+	*m = add16(mul16(k->b1, *m), mul16(k->c1, g));
+	*v = add16(mul16(k->b2, *v), mul16(k->c2, mul16(g, g)));
+	*w = sub16(*w, div16(mul16(k->lr, *m),
+	                     add16(mul16(sqrt16(*v), k->root), k->eps)));
+}
+
+static void step_adam(const struct dev_tc_opt *o, float *w, float *m, float *v,
+                      const float *g, size_t n)
+{
+	const struct adam_k k = {
+		splat16(o->lr), splat16(o->b1), splat16(o->b2),
+		splat16(1 - o->b1), splat16(1 - o->b2), splat16(o->root),
+		splat16(o->eps)
+	};
+	struct v16 a, b, c, z = splat16(0);
+	size_t i = 0;
+
+	for (; i + 16 <= n; i += 16) {
+		a = load16(w + i);
+		b = load16(m + i);
+		c = load16(v + i);
+		adam16(&k, &a, &b, &c, g ? load16(g + i) : z);
+		store16(w + i, a);
+		store16(m + i, b);
+		store16(v + i, c);
+	}
+	if (i < n) {
+		a = load_tail(w + i, n - i, 0);
+		b = load_tail(m + i, n - i, 0);
+		c = load_tail(v + i, n - i, 0);
+		adam16(&k, &a, &b, &c, g ? load_tail(g + i, n - i, 0) : z);
+		store_tail(w + i, n - i, a);
+		store_tail(m + i, n - i, b);
+		store_tail(v + i, n - i, c);
+	}
+}
+
+static void step_signum(const struct dev_tc_opt *o, float *w, float *z,
+                        const float *g, size_t n)
+{
+	float b1 = o->b1, c1 = 1 - o->b1, x, grad;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		grad = g ? g[i] : 0;
+		x = (w[i] - c1 * z[i]) / b1;
+		z[i] -= o->lr * (float)((grad > 0) - (grad < 0));
+		x += o->blend * (z[i] - x);
+		w[i] = b1 * x + c1 * z[i];
+	}
+}
+
+static void body_step(const struct dev_tc_opt *o, float *w, float *s1,
+                      float *s2, const float *g, size_t n)
+{
+	switch (o->rule) {
+	case DEV_TC_ADAM:
+		step_adam(o, w, s1, s2, g, n);
+		break;
+	case DEV_TC_SIGNUM:
+		step_signum(o, w, s1, g, n);
+		break;
+	case DEV_TC_GRAD:
+		if (g)
+			memcpy(s1, g, n * sizeof(*g));
+		else
+			memset(s1, 0, n * sizeof(*s1));
+		break;
+	}
+}
+
+const struct tc_loops TC_TABLE = {
+	.collect = body_collect,
+	.combine = body_combine,
+	.sq = body_sq,
+	.step = body_step,
+};
+
+#endif
+#endif

@@ -1,0 +1,620 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dev.h"
+#include "dev_cpu_tc.h"
+#include "mem.h"
+
+static uint64_t rng_state = 88172645463325252u;
+
+static uint64_t rnd(void)
+{
+	rng_state ^= rng_state << 13;
+	rng_state ^= rng_state >> 7;
+	rng_state ^= rng_state << 17;
+	return rng_state;
+}
+
+static float uniform(void)	/* -1 .. 1 */
+{
+	return (float)((double)(rnd() >> 11) * 0x1p-52 - 1);
+}
+
+static float *floats(size_t n)
+{
+	float *v = mem_scratch(n, sizeof(*v), NULL);
+	size_t i;
+
+	assert_non_null(v);
+	for (i = 0; i < n; i++)
+		v[i] = uniform();
+	return v;
+}
+
+/* Small integers: every product and sum is exact, and ties abound. */
+static float *integers(size_t n, int range)
+{
+	float *v = mem_scratch(n, sizeof(*v), NULL);
+	size_t i;
+
+	assert_non_null(v);
+	for (i = 0; i < n; i++)
+		v[i] = (float)((int)(rnd() % (unsigned)(2 * range + 1)) -
+		               range);
+	return v;
+}
+
+static struct dev *device(int n_threads)
+{
+	struct err e = { 0 };
+	struct dev *d = dev_open("cpu", n_threads, &e);
+
+	assert_non_null(d);
+	return d;
+}
+
+static struct dev_tc_codes codes_new(size_t n, size_t k)
+{
+	struct dev_tc_codes c = { NULL, NULL, n, k };
+
+	c.latent = mem_scratch(n, k * sizeof(*c.latent), NULL);
+	c.value = mem_scratch(n, k * sizeof(*c.value), NULL);
+	assert_true(c.latent && c.value);
+	return c;
+}
+
+static void codes_free(struct dev_tc_codes *c)
+{
+	mem_free(c->latent);
+	mem_free(c->value);
+}
+
+struct pair {
+	double value;
+	uint32_t latent;
+};
+
+static int by_rank(const void *a, const void *b)
+{
+	const struct pair *p = a, *q = b;
+
+	if (p->value != q->value)
+		return p->value < q->value ? 1 : -1;
+	return p->latent < q->latent ? -1 : 1;
+}
+
+/* The definition: all pre-activations, sorted. */
+static void encode_plainly(const float *x, size_t n, size_t d_in,
+                           const float *w, const float *b, size_t n_latents,
+                           const uint32_t *ids, struct dev_tc_codes *out)
+{
+	struct pair *p = malloc((n_latents + 1) * sizeof(*p));
+	size_t i, j, c;
+
+	for (i = 0; i < n; i++) {
+		for (j = 0; j < n_latents; j++) {
+			p[j].value = b[j];
+			p[j].latent = ids ? ids[j] : (uint32_t)j;
+			for (c = 0; c < d_in; c++)
+				p[j].value += (double)x[i * d_in + c] *
+				              w[j * d_in + c];
+		}
+		qsort(p, n_latents, sizeof(*p), by_rank);
+		for (j = 0; j < out->k; j++) {
+			int on = j < n_latents && p[j].value > 0;
+
+			out->latent[i * out->k + j] = on ? p[j].latent
+			                                 : DEV_TC_NONE;
+			out->value[i * out->k + j] = on ? (float)p[j].value : 0;
+		}
+	}
+	free(p);
+}
+
+static void check_encode(size_t n, size_t d_in, size_t n_latents, size_t k,
+                         int use_ids)
+{
+	struct err e = { 0 };
+	struct dev *d = device(3);
+	float *x = integers(n * d_in, 3), *w = integers(n_latents * d_in, 3);
+	float *b = integers(n_latents, 4);
+	struct dev_tc_codes got = codes_new(n, k), want = codes_new(n, k);
+	uint32_t *ids = NULL;
+	size_t j;
+
+	if (use_ids) {
+		ids = mem_scratch(n_latents, sizeof(*ids), &e);
+		for (j = 0; j < n_latents; j++)
+			ids[j] = (uint32_t)(3 * j + 5);
+	}
+	assert_int_equal(dev_ops(d)->tc->encode(d, x, n, d_in, w, b, n_latents,
+	                                        ids, &got, &e), 0);
+	encode_plainly(x, n, d_in, w, b, n_latents, ids, &want);
+	assert_memory_equal(got.latent, want.latent,
+	                    n * k * sizeof(*got.latent));
+	assert_memory_equal(got.value, want.value, n * k * sizeof(*got.value));
+	codes_free(&got);
+	codes_free(&want);
+	mem_free(ids);
+	mem_free(x);
+	mem_free(w);
+	mem_free(b);
+	dev_free(d);
+}
+
+static void encode_is_exactly_topk_with_lower_latents_winning_ties(void **s)
+{
+	(void)s;
+	check_encode(1, 1, 1, 1, 0);
+	check_encode(3, 5, 7, 7, 0);
+	check_encode(2, 4, 9, 20, 0);		/* k above n_latents */
+	check_encode(130, 9, 300, 5, 0);
+	check_encode(129, 16, 257, 256, 0);
+	check_encode(40, 24, 1000, 1, 0);
+	check_encode(40, 24, 5000, 33, 0);	/* split */
+	check_encode(9, 8, 9000, 200, 0);
+	check_encode(17, 12, 600, 40, 1);
+	check_encode(0, 4, 4, 2, 0);
+}
+
+static void all_equal_values_keep_the_lowest_latents(void **state)
+{
+	enum { N = 5, D = 3, L = 5000, K = 37 };
+	struct err e = { 0 };
+	struct dev *d = device(2);
+	float *x = integers(N * D, 2), *w = mem_array(L * D, sizeof(*w), &e);
+	float *b = mem_array(L, sizeof(*b), &e);
+	struct dev_tc_codes c = codes_new(N, K);
+	size_t i, j;
+
+	(void)state;
+	for (j = 0; j < L; j++)
+		b[j] = 2;
+	assert_int_equal(dev_ops(d)->tc->encode(d, x, N, D, w, b, L, NULL, &c,
+	                                        &e), 0);
+	for (i = 0; i < N; i++)
+		for (j = 0; j < K; j++) {
+			assert_int_equal(c.latent[i * K + j], j);
+			assert_true(c.value[i * K + j] == 2);
+		}
+	for (j = 0; j < L; j++)	/* nothing positive: nothing fires */
+		b[j] = j % 2 ? 0 : NAN;
+	assert_int_equal(dev_ops(d)->tc->encode(d, x, N, D, w, b, L, NULL, &c,
+	                                        &e), 0);
+	for (i = 0; i < N * K; i++)
+		assert_int_equal(c.latent[i], DEV_TC_NONE);
+	codes_free(&c);
+	mem_free(x);
+	mem_free(w);
+	mem_free(b);
+	dev_free(d);
+}
+
+/* ---- one step, whole, in doubles --------------------------------------- */
+
+struct problem {
+	size_t n, k, d_in, d_out, n_latents;
+	float *x, *g, *enc, *bias, *dec;	/* g: three times n rows */
+	float *s[6];
+	struct dev_tc_codes c[3];
+	uint8_t *live;
+};
+
+static void problem_new(struct problem *p, size_t n, size_t k, size_t d_in,
+                        size_t d_out, size_t n_latents)
+{
+	size_t i, j, q, size[6] = { n_latents * d_in, n_latents * d_in,
+		n_latents, n_latents, n_latents * d_out, n_latents * d_out };
+
+	memset(p, 0, sizeof(*p));
+	p->n = n, p->k = k, p->d_in = d_in, p->d_out = d_out;
+	p->n_latents = n_latents;
+	p->x = floats(n * d_in);
+	p->g = floats(3 * n * d_out);
+	p->enc = floats(n_latents * d_in);
+	p->bias = floats(n_latents);
+	p->dec = floats(n_latents * d_out);
+	p->live = mem_array(n_latents, 1, NULL);
+	for (i = 0; i < 6; i++)
+		p->s[i] = mem_array(size[i], sizeof(float), NULL);
+	for (q = 0; q < 3; q++) {
+		p->c[q] = codes_new(n, k + q);
+		for (i = 0; i < n; i++)
+			for (j = 0; j < k + q; j++) {
+				size_t at = i * (k + q) + j;
+				/* distinct in a row; the last slots empty */
+				int on = j < k - i % 2;
+
+				p->c[q].latent[at] = on ? (uint32_t)((i * 7 +
+				    j * 3 + q) % (n_latents - 3)) : DEV_TC_NONE;
+				p->c[q].value[at] = on ? uniform() + 1 : 0;
+			}
+	}
+}
+
+static void problem_free(struct problem *p)
+{
+	size_t i;
+
+	mem_free(p->x);
+	mem_free(p->g);
+	mem_free(p->enc);
+	mem_free(p->bias);
+	mem_free(p->dec);
+	mem_free(p->live);
+	for (i = 0; i < 6; i++)
+		mem_free(p->s[i]);
+	for (i = 0; i < 3; i++)
+		codes_free(&p->c[i]);
+}
+
+static struct dev_tc_latents latents_of(struct problem *p)
+{
+	struct dev_tc_latents l = {
+		p->n_latents, p->d_in, p->d_out, { p->enc, p->s[0], p->s[1] },
+		{ p->bias, p->s[2], p->s[3] }, { p->dec, p->s[4], p->s[5] },
+		p->live, 0
+	};
+
+	return l;
+}
+
+static void near(double got, double want, double scale)
+{
+	if (!(fabs(got - want) <= 2e-6 * scale + 1e-7))
+		fail_msg("got %.9g, want %.9g", got, want);
+}
+
+static void latent_gradients_are_those_of_the_definition(void **state)
+{
+	struct err e = { 0 };
+	struct dev *d = device(2);
+	const struct dev_tc_opt o = { .rule = DEV_TC_GRAD };
+	struct problem p;
+	struct dev_tc_part part[3];
+	struct dev_tc_latents l;
+	double *enc, *bias, *dec;
+	size_t q, i, j, c;
+
+	(void)state;
+	problem_new(&p, 9, 4, 70, 131, 90);
+	enc = calloc(p.n_latents * p.d_in, sizeof(*enc));
+	dec = calloc(p.n_latents * p.d_out, sizeof(*dec));
+	bias = calloc(p.n_latents, sizeof(*bias));
+	for (q = 0; q < 3; q++) {
+		part[q] = (struct dev_tc_part){ p.c[q], q * p.n, q == 2 };
+		for (i = 0; i < p.n; i++)
+			for (j = 0; j < p.c[q].k; j++) {
+				size_t at = i * p.c[q].k + j;
+				size_t m = p.c[q].latent[at];
+				const float *g = p.g + (q * p.n + i) * p.d_out;
+				double slope = 0;
+
+				if (m == DEV_TC_NONE)
+					continue;
+				for (c = 0; c < p.d_out; c++) {
+					slope += (double)g[c] *
+					         p.dec[m * p.d_out + c];
+					dec[m * p.d_out + c] += (double)
+					    p.c[q].value[at] * g[c];
+				}
+				if (q == 2)
+					continue;
+				bias[m] += slope;
+				for (c = 0; c < p.d_in; c++)
+					enc[m * p.d_in + c] += slope *
+					    p.x[i * p.d_in + c];
+			}
+	}
+	l = latents_of(&p);
+	assert_int_equal(dev_ops(d)->tc->step_latents(d, part, 3, p.x, p.g, &l,
+	                                              &o, &e), 0);
+	for (i = 0; i < p.n_latents * p.d_in; i++)
+		near(p.s[0][i], enc[i], 10);
+	for (i = 0; i < p.n_latents; i++)
+		near(p.s[2][i], bias[i], 10);
+	for (i = 0; i < p.n_latents * p.d_out; i++)
+		near(p.s[4][i], dec[i], 10);
+	free(enc);
+	free(dec);
+	free(bias);
+	problem_free(&p);
+	dev_free(d);
+}
+
+static void adam_and_signum_follow_their_formulas(void **state)
+{
+	enum { N = 37, STEPS = 5 };
+	float g[STEPS][N], w[N], s1[N], s2[N], y[N], z[N];
+	double dw[N], dm[N], dv[N], dy[N], dz[N];
+	size_t i, t, level;
+
+	(void)state;
+	for (level = 0; level < 3; level++) {
+		const struct tc_loops *f = dev_cpu_tc_loops_level((int)level);
+
+		if (!f)
+			continue;
+		for (i = 0; i < N; i++) {
+			dw[i] = w[i] = uniform();
+			dy[i] = dz[i] = y[i] = z[i] = w[i];
+			dm[i] = dv[i] = s1[i] = s2[i] = 0;
+		}
+		for (t = 0; t < STEPS; t++) {
+			double c1 = 1 - pow(0.9, (double)t + 1);
+			double c2 = 1 - pow(0.999, (double)t + 1);
+			struct dev_tc_opt a = {
+				DEV_TC_ADAM, (float)(0.01 / c1), 0.9f, 0.999f,
+				(float)(1 / sqrt(c2)), 1e-8f, 0
+			}, s = {
+				DEV_TC_SIGNUM, 0.02f, 0.95f, 0, 0, 0,
+				(float)(1.0 / (double)(t + 1))
+			};
+
+			for (i = 0; i < N; i++)
+				g[t][i] = t == 3 ? 0 : uniform();
+			f->step(&a, w, s1, s2, t == 3 ? NULL : g[t], N);
+			f->step(&s, y, z, NULL, t == 3 ? NULL : g[t], N);
+			for (i = 0; i < N; i++) {
+				double x, q = g[t][i];
+
+				dm[i] = 0.9 * dm[i] + 0.1 * q;
+				dv[i] = 0.999 * dv[i] + 0.001 * q * q;
+				dw[i] -= 0.01 * (dm[i] / c1) /
+				         (sqrt(dv[i] / c2) + 1e-8);
+				x = (dy[i] - 0.05 * dz[i]) / 0.95;
+				dz[i] -= 0.02 * ((q > 0) - (q < 0));
+				x += (dz[i] - x) / (double)(t + 1);
+				dy[i] = 0.95 * x + 0.05 * dz[i];
+				near(w[i], dw[i], 1);
+				near(y[i], dy[i], 1);
+				near(z[i], dz[i], 1);
+			}
+		}
+	}
+}
+
+/* Every instruction set and every number of threads gives the same bytes. */
+static void loops_agree_to_the_bit(void **state)
+{
+	enum { ROWS = 11 };
+	size_t dims[] = { 1, 15, 16, 63, 64, 65, 200, 576 };
+	size_t t, i;
+	int level;
+
+	(void)state;
+	for (t = 0; t < sizeof(dims) / sizeof(*dims); t++) {
+		size_t n = dims[t], n_key[3] = { 0 };
+		float *src = floats(ROWS * n), *coef = floats(ROWS);
+		float *out[3], *w[3], *m[3], *v[3], sq[3];
+		uint64_t key[3][700];
+		uint32_t row[ROWS];
+		struct dev_tc_opt o = { DEV_TC_ADAM, 0.01f, 0.9f, 0.999f, 3,
+		                        1e-8f, 0 };
+
+		for (i = 0; i < ROWS; i++)
+			row[i] = (uint32_t)(rnd() % ROWS);
+		for (level = 0; level < 3; level++) {
+			const struct tc_loops *f = dev_cpu_tc_loops_level(level);
+
+			out[level] = mem_array(n, 4, NULL);
+			w[level] = mem_array(n, 4, NULL);
+			m[level] = mem_array(n, 4, NULL);
+			v[level] = mem_array(n, 4, NULL);
+			if (!f)
+				f = dev_cpu_tc_loops_level(0);
+			f->combine(src, row, coef, ROWS, n, 0, out[level]);
+			f->combine(src, row, coef, 3, n, 1, out[level]);
+			sq[level] = f->sq(src, src + n, n);
+			f->step(&o, w[level], m[level], v[level], src, n);
+			f->step(&o, w[level], m[level], v[level], src + n, n);
+			assert_int_equal(f->collect(src, src + n, 0, n, 0.3f,
+			                            7, NULL, key[level],
+			                            &n_key[level], 700), n);
+			assert_memory_equal(out[0], out[level], n * 4);
+			assert_memory_equal(w[0], w[level], n * 4);
+			assert_memory_equal(v[0], v[level], n * 4);
+			assert_memory_equal(&sq[0], &sq[level], 4);
+			assert_int_equal(n_key[0], n_key[level]);
+			assert_memory_equal(key[0], key[level], n_key[0] * 8);
+		}
+		for (level = 0; level < 3; level++) {
+			mem_free(out[level]);
+			mem_free(w[level]);
+			mem_free(m[level]);
+			mem_free(v[level]);
+		}
+		mem_free(src);
+		mem_free(coef);
+	}
+}
+
+static void threads_change_no_byte(void **state)
+{
+	enum { N = 150, K = 12, D = 48, L = 4500 };
+	struct err e = { 0 };
+	uint32_t latent[2][N * K];
+	float value[2][N * K], *enc[2], *dec[2];
+	struct problem p;
+	int run;
+
+	(void)state;
+	for (run = 0; run < 2; run++) {
+		struct dev *d = device(run ? 4 : 1);
+		const struct dev_tc_ops *t = dev_ops(d)->tc;
+		struct dev_tc_codes c = { latent[run], value[run], N, K };
+		struct dev_tc_part part;
+		struct dev_tc_latents l;
+		struct dev_tc_opt o = { DEV_TC_ADAM, 0.01f, 0.9f, 0.999f, 3,
+		                        1e-8f, 0 };
+
+		rng_state = 12345;
+		problem_new(&p, N, 4, D, D, L);
+		assert_int_equal(t->encode(d, p.x, N, D, p.enc, p.bias, L,
+		                           NULL, &c, &e), 0);
+		part = (struct dev_tc_part){ c, 0, 0 };
+		l = latents_of(&p);
+		assert_int_equal(t->step_latents(d, &part, 1, p.x, p.g, &l, &o,
+		                                 &e), 0);
+		enc[run] = p.enc, dec[run] = p.dec;
+		p.enc = p.dec = NULL;
+		problem_free(&p);
+		dev_free(d);
+	}
+	assert_memory_equal(latent[0], latent[1], sizeof(latent[0]));
+	assert_memory_equal(value[0], value[1], sizeof(value[0]));
+	assert_memory_equal(enc[0], enc[1], L * D * sizeof(float));
+	assert_memory_equal(dec[0], dec[1], L * D * sizeof(float));
+	for (run = 0; run < 2; run++) {
+		mem_free(enc[run]);
+		mem_free(dec[run]);
+	}
+}
+
+static void unit_decoder_rows_stay_unit(void **state)
+{
+	struct err e = { 0 };
+	struct dev *d = device(2);
+	struct dev_tc_opt o = { DEV_TC_ADAM, 0.01f, 0.9f, 0.999f, 3, 1e-8f, 0 };
+	struct problem p;
+	struct dev_tc_part part;
+	struct dev_tc_latents l;
+	size_t i, j;
+
+	(void)state;
+	problem_new(&p, 20, 5, 33, 33, 40);
+	part = (struct dev_tc_part){ p.c[0], 0, 0 };
+	l = latents_of(&p);
+	l.unit_dec = 1;
+	assert_int_equal(dev_ops(d)->tc->step_latents(d, &part, 1, p.x, p.g,
+	                                              &l, &o, &e), 0);
+	for (i = 0; i < p.n_latents; i++) {
+		double n = 0;
+
+		for (j = 0; j < p.d_out; j++)
+			n += (double)p.dec[i * p.d_out + j] *
+			     p.dec[i * p.d_out + j];
+		if (p.live[i])
+			near(n, 1, 1);
+	}
+	problem_free(&p);
+	dev_free(d);
+}
+
+static void ridge_solves_its_equations(void **state)
+{
+	enum { N = 60, I = 13, O = 5 };
+	struct err e = { 0 };
+	struct dev *d = device(1);
+	const struct dev_ops *t = dev_ops(d);
+	float *x = floats(N * I), *y = floats(N * O);
+	float a[I * I], b[I * O], w[O * I];
+	size_t i, j, c;
+
+	(void)state;
+	assert_int_equal(t->gemm(d, 1, 0, I, I, N, 1, x, I, x, I, 0, a, I, &e),
+	                 0);
+	assert_int_equal(t->gemm(d, 1, 0, I, O, N, 1, x, I, y, O, 0, b, O, &e),
+	                 0);
+	assert_int_equal(t->tc->ridge(d, a, b, I, O, 0.5, w, &e), 0);
+	for (i = 0; i < I; i++)
+		for (j = 0; j < O; j++) {
+			double s = 0.5 * w[j * I + i];
+
+			for (c = 0; c < I; c++)
+				s += (double)a[i * I + c] * w[j * I + c];
+			near(s, b[i * O + j], 20);
+		}
+	assert_int_equal(t->tc->ridge(d, a, b, I, O, -1e6, w, &e), -1);
+	assert_int_equal(e.code, ERR_RANGE);
+	mem_free(x);
+	mem_free(y);
+	dev_free(d);
+}
+
+static void small_ops_do_what_they_say(void **state)
+{
+	enum { N = 70, D = 19 };
+	struct err e = { 0 };
+	struct dev *d = device(2);
+	const struct dev_tc_ops *t = dev_ops(d)->tc;
+	float *x = floats(N * D), *mean = floats(D), *out = floats(N * D);
+	double sum[D], sq[N];
+	uint32_t rows[] = { 1, 4, 69 }, ids[] = { 3, 0 };
+	uint64_t last[N] = { 0 }, active;
+	uint32_t latent[] = { 3, 1, DEV_TC_NONE, 1, DEV_TC_NONE, DEV_TC_NONE };
+	float value[] = { 2, 1, 0, 1, 0, 0 }, slope[6], y[2 * D] = { 0 };
+	struct dev_tc_codes c = { latent, value, 2, 3 };
+	size_t i, j;
+
+	(void)state;
+	assert_int_equal(t->col_sum(d, x, N, D, sum, &e), 0);
+	assert_int_equal(t->row_sq(d, x, N, D, mean, sq, &e), 0);
+	for (j = 0; j < D; j++) {
+		double s = 0;
+
+		for (i = 0; i < N; i++)
+			s += x[i * D + j];
+		near(sum[j], s, 1);
+	}
+	for (i = 0; i < N; i++) {
+		double s = 0;
+
+		for (j = 0; j < D; j++)
+			s += ((double)x[i * D + j] - mean[j]) *
+			     ((double)x[i * D + j] - mean[j]);
+		near(sq[i], s, 10);
+	}
+	assert_int_equal(t->centre(d, x, rows, 3, D, mean, 2, out, &e), 0);
+	for (i = 0; i < 3; i++)
+		for (j = 0; j < D; j++)
+			near(out[i * D + j],
+			     2 * ((double)x[rows[i] * D + j] - mean[j]), 1);
+	assert_int_equal(t->gather(d, x, ids, 2, D, out, &e), 0);
+	assert_memory_equal(out, x + 3 * D, D * sizeof(float));
+	assert_memory_equal(out + D, x, D * sizeof(float));
+	assert_int_equal(t->add_row(d, mean, 2, D, out, &e), 0);
+	near(out[D + 2], (double)x[2] + mean[2], 1);
+	assert_int_equal(t->scale(d, x, -3, N * D, out, &e), 0);
+	near(out[5], -3.0 * x[5], 1);
+
+	assert_int_equal(t->mark(d, &c, 77, last, &active, &e), 0);
+	assert_int_equal(active, 3);
+	assert_true(last[1] == 77 && last[3] == 77 && last[0] == 0);
+	assert_int_equal(t->decode(d, &c, x, D, y, &e), 0);
+	assert_int_equal(t->slope(d, &c, x, mean, 1, slope, &e), 0);
+	for (j = 0; j < D; j++) {
+		near(y[j], 2.0 * x[3 * D + j] + x[D + j], 4);
+		near(y[D + j], x[D + j], 1);
+	}
+	near(slope[0], (double)x[0] * mean[3], 1);
+	near(slope[3], (double)x[1] * mean[1], 1);
+	assert_true(slope[2] == 0 && slope[4] == 0);
+	mem_free(x);
+	mem_free(mean);
+	mem_free(out);
+	dev_free(d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(encode_is_exactly_topk_with_lower_latents_winning_ties),
+		cmocka_unit_test(all_equal_values_keep_the_lowest_latents),
+		cmocka_unit_test(latent_gradients_are_those_of_the_definition),
+		cmocka_unit_test(adam_and_signum_follow_their_formulas),
+		cmocka_unit_test(loops_agree_to_the_bit),
+		cmocka_unit_test(threads_change_no_byte),
+		cmocka_unit_test(unit_decoder_rows_stay_unit),
+		cmocka_unit_test(ridge_solves_its_equations),
+		cmocka_unit_test(small_ops_do_what_they_say),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
