@@ -1,0 +1,90 @@
+/* Greedy continuations with and without transcoders in the MLPs' place. */
+#include <string.h>
+
+#include "eval_impl.h"
+#include "mem.h"
+
+struct gen {
+	const struct eval_set *set;
+	struct eval_coder coder;
+	size_t skip, past;	/* positions that keep their MLP; already fed */
+	int next;
+};
+
+static int replace_tap(void *ctx, int layer, const float *x, float *y,
+                       size_t n, struct err *e)
+{
+	struct gen *g = ctx;
+	const struct dev_ops *ops = dev_ops(g->coder.dev);
+	size_t kept, dim;
+	int at = g->next;
+
+	if (at == g->set->n || g->set->layer[at] != layer)
+		return 0;
+	g->next++;
+	dim = g->set->tc[at]->cfg.d_out;
+	kept = g->skip > g->past ? g->skip - g->past : 0;
+	kept = kept < n ? kept : n;
+	if (eval_coder_run(&g->coder, g->set->tc[at], x, y, n, e) < 0)
+		return -1;
+	return ops->put(g->coder.dev, y + kept * dim,
+	                g->coder.y_hat + kept * dim,
+	                (n - kept) * dim * sizeof(*y), e);
+}
+
+static int feed(struct model_gen *mg, struct gen *g, const uint32_t *ids,
+                size_t n, float *logits, struct err *e)
+{
+	g->next = 0;
+	if (model_gen_feed(mg, ids, n, logits, g->set ? replace_tap : NULL, g,
+	                   e) < 0)
+		return -1;
+	g->past += n;
+	return 0;
+}
+
+static uint32_t arg_max(const float *x, size_t n)
+{
+	size_t i, best = 0;
+
+	for (i = 1; i < n; i++)
+		if (x[i] > x[best])
+			best = i;
+	return (uint32_t)best;
+}
+
+int eval_generate(struct model *m, const struct eval_set *s, size_t k,
+                  size_t skip, const uint32_t *ids, size_t n, size_t n_new,
+                  uint32_t *out, size_t *n_out, int *ended, struct err *e)
+{
+	const struct model_cfg *c = model_cfg(m);
+	struct gen g = { .set = s, .skip = skip };
+	struct model_gen *mg = NULL;
+	float *logits = NULL;
+	int rc = -1;
+
+	*n_out = 0;
+	*ended = 0;
+	if (!n)
+		return err_set(e, ERR_FORMAT, "the prompt has no tokens");
+	if ((s && eval_coder_init(&g.coder, s, k, m, n, e) < 0) ||
+	    !(logits = mem_array(c->n_vocab, sizeof(*logits), e)) ||
+	    !(mg = model_gen_new(m, n + n_new, e)) ||
+	    feed(mg, &g, ids, n, logits, e) < 0)
+		goto done;
+	while (*n_out < n_new && !*ended) {
+		uint32_t id = arg_max(logits, c->n_vocab);
+
+		out[(*n_out)++] = id;
+		*ended = id == c->eos;
+		if (*n_out < n_new && !*ended &&
+		    feed(mg, &g, &id, 1, logits, e) < 0)
+			goto done;
+	}
+	rc = 0;
+done:
+	model_gen_free(mg);
+	mem_free(logits);
+	eval_coder_free(&g.coder);
+	return rc;
+}
