@@ -55,6 +55,11 @@ struct dev_ops {
 	int (*copy)(struct dev *d, void *dst, const void *src, size_t bytes,
 	            struct err *e);
 	int (*sync)(struct dev *d, struct err *e);
+	/* Makes the host tensor t usable as a weight. Where the device reads
+	 * host memory (the CPU), t stays as it is and borrowed, *own NULL;
+	 * else t->data becomes a copy and *own the same, for release. */
+	int (*place)(struct dev *d, struct tensor *t, void **own,
+	             struct err *e);
 
 	/* C[m,n] = alpha * op(A)[m,k] op(B)[k,n] + beta * C; ta/tb 0 or 1:
 	 * transposed; ld*: row strides in floats; beta 0: C not read. */

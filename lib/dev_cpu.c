@@ -35,6 +35,16 @@ static int cpu_sync(struct dev *d, struct err *e)
 	return 0;
 }
 
+static int cpu_place(struct dev *d, struct tensor *t, void **own,
+                     struct err *e)
+{
+	(void)d;
+	(void)t;
+	(void)e;
+	*own = NULL;
+	return 0;
+}
+
 int dev_cpu_scratch_need(struct dev_cpu *c, size_t bytes, struct err *e)
 {
 	int i;
@@ -91,6 +101,7 @@ static const struct dev_ops ops = {
 	.get = cpu_copy,
 	.copy = cpu_copy,
 	.sync = cpu_sync,
+	.place = cpu_place,
 	.gemm = dev_cpu_gemm,
 	.linear = dev_cpu_linear,
 	.embed = dev_cpu_embed,

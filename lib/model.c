@@ -1,0 +1,321 @@
+#include "model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "mem.h"
+#include "model_impl.h"
+
+/* ---- opening ---- */
+
+/* The last part of path, without a trailing slash or .gguf. */
+static void set_name(struct model_cfg *c, const char *path)
+{
+	size_t end = strlen(path), start;
+
+	while (end > 1 && path[end - 1] == '/')
+		end--;
+	for (start = end; start > 0 && path[start - 1] != '/'; start--)
+		;
+	if (end - start > 5 && strncmp(path + end - 5, ".gguf", 5) == 0)
+		end -= 5;
+	snprintf(c->name, sizeof(c->name), "%.*s", (int)(end - start),
+	         path + start);
+}
+
+struct model *model_open(const char *path, struct dev *d,
+                         const struct log *log, struct err *e)
+{
+	struct model *m = mem_array(1, sizeof(*m), e);
+	struct stat st;
+	int rc;
+
+	if (!m)
+		return NULL;
+	m->dev = d;
+	set_name(&m->cfg, path);
+	if (stat(path, &st) < 0) {
+		err_sys(e, "%s", path);
+		goto fail;
+	}
+	if (S_ISDIR(st.st_mode)) {
+		if (model_cfg_read_hf(m, path, e) < 0 ||
+		    !(m->safet = safet_open(path, e)))
+			goto fail;
+	} else {
+		if (!(m->gguf = gguf_open(path, e)))
+			goto fail;
+		if (model_cfg_read_gguf(m, e) < 0) {
+			err_wrap(e, "%s", path);
+			goto fail;
+		}
+	}
+	rc = model_load(m, log, e);
+	if (rc < 0) {
+		err_wrap(e, "%s", path);
+		goto fail;
+	}
+	return m;
+fail:
+	model_free(m);
+	return NULL;
+}
+
+void model_free(struct model *m)
+{
+	size_t i;
+
+	if (!m)
+		return;
+	for (i = 0; i < m->n_owned; i++)
+		dev_ops(m->dev)->release(m->dev, m->owned[i]);
+	mem_free(m->owned);
+	mem_free(m->layers);
+	mem_free(m->inv_freq);
+	safet_free(m->safet);
+	gguf_free(m->gguf);
+	mem_free(m);
+}
+
+const struct model_cfg *model_cfg(const struct model *m)
+{
+	return &m->cfg;
+}
+
+struct dev *model_dev(const struct model *m)
+{
+	return m->dev;
+}
+
+/* ---- forward ---- */
+
+struct model_run {
+	struct model *m;
+	size_t n_rows;
+	uint32_t *pos;		/* host, [n_rows] */
+	float *mem;		/* device, all of the below */
+	float *resid, *x, *y;	/* [n_rows, d_model] */
+	float *q, *attn;	/* [n_rows, n_heads d_head] */
+	float *k, *v;		/* [n_rows, n_kv_heads d_head] */
+	float *gate, *up;	/* [n_rows, d_mlp] */
+	float *angles;		/* [n_rows, d_head] */
+};
+
+struct model_run *model_run_new(struct model *m, size_t n_rows, struct err *e)
+{
+	const struct model_cfg *c = &m->cfg;
+	struct model_run *r = mem_array(1, sizeof(*r), e);
+	size_t d_q = (size_t)c->n_heads * c->d_head;
+	size_t d_kv = (size_t)c->n_kv_heads * c->d_head, bytes;
+	struct { float **p; size_t width; } part[] = {
+		{ &r->resid, c->d_model }, { &r->x, c->d_model },
+		{ &r->y, c->d_model }, { &r->q, d_q }, { &r->attn, d_q },
+		{ &r->k, d_kv }, { &r->v, d_kv }, { &r->gate, c->d_mlp },
+		{ &r->up, c->d_mlp }, { &r->angles, c->d_head }
+	};
+	size_t i, width = 0;
+	float *p;
+
+	if (!r)
+		return NULL;
+	r->m = m;
+	r->n_rows = n_rows;
+	for (i = 0; i < sizeof(part) / sizeof(part[0]); i++)
+		width += part[i].width;
+	if (mem_mul(width * sizeof(float), n_rows, &bytes, e) < 0 ||
+	    !(r->mem = dev_ops(m->dev)->alloc(m->dev, bytes, e)) ||
+	    !(r->pos = mem_array(n_rows, sizeof(*r->pos), e))) {
+		model_run_free(r);
+		return NULL;
+	}
+	for (i = 0, p = r->mem; i < sizeof(part) / sizeof(part[0]); i++) {
+		*part[i].p = p;
+		p += part[i].width * n_rows;
+	}
+	return r;
+}
+
+void model_run_free(struct model_run *r)
+{
+	if (!r)
+		return;
+	if (r->mem)
+		dev_ops(r->m->dev)->release(r->m->dev, r->mem);
+	mem_free(r->pos);
+	mem_free(r);
+}
+
+float *model_resid(struct model_run *r)
+{
+	return r->resid;
+}
+
+static int set_angles(struct model_run *r, const struct dev_seqs *s,
+                      struct err *e)
+{
+	struct dev *d = r->m->dev;
+	size_t i, j, past;
+
+	for (i = 0; i < s->n; i++) {
+		past = s->past ? s->past[i] : 0;
+		for (j = s->start[i]; j < s->start[i + 1]; j++)
+			r->pos[j] = (uint32_t)(past + j - s->start[i]);
+	}
+	return dev_ops(d)->rope_table(d, r->pos, s->n ? s->start[s->n] : 0,
+	                              r->m->inv_freq, r->m->cfg.d_head,
+	                              r->angles, e);
+}
+
+int model_run_begin(struct model_run *r, const uint32_t *ids, size_t n,
+                    const struct dev_seqs *s, struct err *e)
+{
+	struct dev *d = r->m->dev;
+
+	if (n > r->n_rows)
+		return err_set(e, ERR_RANGE, "%zu tokens, room for %zu", n,
+		               r->n_rows);
+	if (dev_ops(d)->embed(d, &r->m->embed, ids, n, r->resid, e) < 0)
+		return -1;
+	return set_angles(r, s, e);
+}
+
+/* q, k, v of the n rows in r->x, turned to their positions. */
+static int project(struct model_run *r, const struct model_layer *y, size_t n,
+                   const struct model_kv *kv, struct err *e)
+{
+	const struct model_cfg *c = &r->m->cfg;
+	struct dev *d = r->m->dev;
+	const struct dev_ops *o = dev_ops(d);
+
+	if (o->linear(d, r->x, n, &y->w[MODEL_Q], y->bias[MODEL_Q], r->q, e) ||
+	    o->linear(d, r->x, n, &y->w[MODEL_K], y->bias[MODEL_K], kv->k, e) ||
+	    o->linear(d, r->x, n, &y->w[MODEL_V], y->bias[MODEL_V], kv->v, e))
+		return -1;
+	if (c->qk_norm &&
+	    (o->rmsnorm(d, r->q, n * c->n_heads, c->d_head, y->q_norm,
+	                c->norm_eps, r->q, NULL, e) ||
+	     o->rmsnorm(d, kv->k, n * c->n_kv_heads, c->d_head, y->k_norm,
+	                c->norm_eps, kv->k, NULL, e)))
+		return -1;
+	return o->rope(d, r->q, n, c->n_heads, c->d_head, r->angles, e) ||
+	       o->rope(d, kv->k, n, c->n_kv_heads, c->d_head, r->angles, e)
+	       ? -1 : 0;
+}
+
+int model_run_layer(struct model_run *r, int layer, size_t n,
+                    const struct dev_seqs *s, const struct model_kv *kv,
+                    model_tap_fn *tap, void *ctx, struct err *e)
+{
+	const struct model_cfg *c = &r->m->cfg;
+	const struct model_layer *y = &r->m->layers[layer];
+	struct dev *d = r->m->dev;
+	const struct dev_ops *o = dev_ops(d);
+	int rc;
+
+	if (o->rmsnorm(d, r->resid, n, c->d_model, y->attn_norm, c->norm_eps,
+	               r->x, NULL, e) < 0 ||
+	    project(r, y, n, kv, e) < 0 ||
+	    o->attention(d, r->q, kv->k_all, kv->v_all, s, kv->start,
+	                 c->n_heads, c->n_kv_heads, c->d_head,
+	                 1.0f / sqrtf((float)c->d_head), r->attn, e) < 0 ||
+	    o->linear(d, r->attn, n, &y->w[MODEL_O], y->bias[MODEL_O], r->y,
+	              e) < 0 ||
+	    o->axpy(d, 1, r->y, r->resid, n * c->d_model, e) < 0)
+		return -1;
+
+	if (o->rmsnorm(d, r->resid, n, c->d_model, y->mlp_norm, c->norm_eps,
+	               r->x, NULL, e) < 0 ||
+	    o->linear(d, r->x, n, &y->w[MODEL_GATE], NULL, r->gate, e) < 0 ||
+	    o->linear(d, r->x, n, &y->w[MODEL_UP], NULL, r->up, e) < 0 ||
+	    o->silu_mul(d, r->gate, r->up, n * c->d_mlp, e) < 0 ||
+	    o->linear(d, r->gate, n, &y->w[MODEL_DOWN], NULL, r->y, e) < 0)
+		return -1;
+	if (tap && (rc = tap(ctx, layer, r->x, r->y, n, e)) != 0)
+		return rc;
+	return o->axpy(d, 1, r->y, r->resid, n * c->d_model, e);
+}
+
+static int check_batch(const struct model_run *r, const struct model_batch *b,
+                       struct err *e)
+{
+	size_t i;
+
+	if (b->n > r->n_rows)
+		return err_set(e, ERR_RANGE, "batch of %zu tokens, room for "
+		               "%zu", b->n, r->n_rows);
+	if (b->start[0] != 0 || b->start[b->n_seqs] != b->n)
+		return err_set(e, ERR_RANGE, "batch: sequences must cover its "
+		               "%zu tokens", b->n);
+	for (i = 0; i < b->n_seqs; i++)
+		if (b->start[i] > b->start[i + 1])
+			return err_set(e, ERR_RANGE, "batch: sequence %zu ends "
+			               "before it starts", i);
+	return 0;
+}
+
+static int run_layers(struct model_run *r, const struct model_batch *b,
+                      int first, int last, model_tap_fn *tap, void *ctx,
+                      struct err *e)
+{
+	struct dev_seqs s = { b->n_seqs, b->start, NULL };
+	struct model_kv kv = { r->k, r->v, r->k, r->v, NULL };
+	int i, rc;
+
+	if (first < 0 || last < first || (uint32_t)last >= r->m->cfg.n_layers)
+		return err_set(e, ERR_RANGE, "layers %d to %d wanted, the "
+		               "model has 0 to %u", first, last,
+		               r->m->cfg.n_layers - 1);
+	for (i = first; i <= last; i++)
+		if ((rc = model_run_layer(r, i, b->n, &s, &kv, tap, ctx, e)))
+			return rc;
+	return 0;
+}
+
+int model_forward(struct model_run *r, const struct model_batch *b, int last,
+                  model_tap_fn *tap, void *ctx, struct err *e)
+{
+	struct dev_seqs s = { b->n_seqs, b->start, NULL };
+
+	if (check_batch(r, b, e) < 0 ||
+	    model_run_begin(r, b->ids, b->n, &s, e) < 0)
+		return -1;
+	return run_layers(r, b, 0, last, tap, ctx, e);
+}
+
+int model_forward_from(struct model_run *r, const struct model_batch *b,
+                       const float *resid, int first, int last,
+                       model_tap_fn *tap, void *ctx, struct err *e)
+{
+	struct dev_seqs s = { b->n_seqs, b->start, NULL };
+	struct dev *d = r->m->dev;
+
+	if (check_batch(r, b, e) < 0 || set_angles(r, &s, e) < 0)
+		return -1;
+	if (resid != r->resid &&
+	    dev_ops(d)->copy(d, r->resid, resid, b->n * r->m->cfg.d_model *
+	                     sizeof(*resid), e) < 0)
+		return -1;
+	return run_layers(r, b, first, last, tap, ctx, e);
+}
+
+int model_logits(struct model_run *r, const float *resid, size_t n,
+                 float *logits, struct err *e)
+{
+	const struct model_cfg *c = &r->m->cfg;
+	struct dev *d = r->m->dev;
+	const struct dev_ops *o = dev_ops(d);
+	size_t at, part;
+
+	for (at = 0; at < n; at += part) {
+		part = n - at < r->n_rows ? n - at : r->n_rows;
+		if (o->rmsnorm(d, resid + at * c->d_model, part, c->d_model,
+		               r->m->final_norm, c->norm_eps, r->x, NULL,
+		               e) < 0 ||
+		    o->linear(d, r->x, part, &r->m->unembed, NULL,
+		              logits + at * c->n_vocab, e) < 0)
+			return -1;
+	}
+	return 0;
+}

@@ -1,0 +1,180 @@
+/* A real model, quantised: SmolLM2-135M-Instruct Q4_1 against transformers on
+ * the de-quantised weights (tests/golden/smollm2.json). */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "mem.h"
+#include "model.h"
+#include "par.h"
+
+enum { MAX_IDS = 256 };
+
+static struct err e;
+static struct dev *cpu;
+static struct model *model;
+static json_t *golden;
+
+static int open_model(void **state)
+{
+	FILE *p = popen("tests/lib/smollm2.sh", "r");
+	char path[4096] = "";
+
+	(void)state;
+	if (!p || !fgets(path, sizeof(path), p)) {
+		print_error("tests/lib/smollm2.sh gave no model\n");
+		return -1;
+	}
+	pclose(p);
+	path[strcspn(path, "\n")] = 0;
+	golden = json_load_file("tests/golden/smollm2.json", 0, NULL);
+	cpu = dev_open("cpu", par_cores(), &e);
+	if (golden && cpu)
+		model = model_open(path, cpu, NULL, &e);
+	if (!model)
+		print_error("%s\n", e.msg);
+	return model ? 0 : -1;
+}
+
+static int close_model(void **state)
+{
+	(void)state;
+	model_free(model);
+	dev_free(cpu);
+	json_decref(golden);
+	return 0;
+}
+
+static size_t get_ids(const json_t *list, uint32_t *ids)
+{
+	size_t i, n = json_array_size(list);
+
+	assert_in_range(n, 1, MAX_IDS);
+	for (i = 0; i < n; i++)
+		ids[i] = (uint32_t)json_integer_value(json_array_get(list, i));
+	return n;
+}
+
+static double number(const json_t *list, size_t i)
+{
+	return json_number_value(json_array_get(list, i));
+}
+
+static double norm(const float *x, size_t n)
+{
+	double s = 0;
+
+	while (n-- > 0)
+		s += (double)x[n] * x[n];
+	return sqrt(s);
+}
+
+/* The golden norms have six digits. */
+static int check_norms(void *ctx, int layer, const float *x, float *y, size_t n,
+                       struct err *err)
+{
+	const json_t *prompt = ctx;
+	const json_t *in = json_array_get(json_object_get(prompt,
+		"mlp_in_norm"), (size_t)layer);
+	const json_t *out = json_array_get(json_object_get(prompt,
+		"mlp_out_norm"), (size_t)layer);
+	size_t d = model_cfg(model)->d_model, i;
+
+	(void)err;
+	assert_int_equal(json_array_size(in), n);
+	for (i = 0; i < n; i++) {
+		assert_true(fabs(norm(x + i * d, d) / number(in, i) - 1) <
+		            1e-4);
+		assert_true(fabs(norm(y + i * d, d) / number(out, i) - 1) <
+		            1e-4);
+	}
+	return 0;
+}
+
+static void prompts_equal_transformers(void **state)
+{
+	const struct model_cfg *c = model_cfg(model);
+	struct model_run *r = model_run_new(model, MAX_IDS, &e);
+	struct model_ref *ref = model_ref_new(model, MAX_IDS, &e);
+	const json_t *prompts = json_object_get(golden, "prompts"), *top;
+	json_t *p;
+	float *logits = mem_array(c->n_vocab, sizeof(*logits), &e);
+	uint32_t ids[MAX_IDS], targets[MAX_IDS];
+	double ce[MAX_IDS], sum;
+	size_t i, j, n;
+
+	(void)state;
+	assert_non_null(r);
+	assert_non_null(ref);
+	assert_non_null(logits);
+	json_array_foreach(prompts, i, p) {
+		size_t start[2] = { 0, 0 };
+		struct model_batch b = { ids, 0, start, 1 };
+
+		n = b.n = start[1] = get_ids(json_object_get(p, "ids"), ids);
+		assert_int_equal(model_forward(r, &b, (int)c->n_layers - 1,
+			check_norms, p, &e), 0);
+		assert_int_equal(model_logits(r, model_resid(r) + (n - 1) *
+			c->d_model, 1, logits, &e), 0);
+		json_array_foreach(json_object_get(p, "last_top10"), j, top)
+			assert_true(fabs(logits[(size_t)number(top, 0)] -
+			                 number(top, 1)) < 2e-3);
+		for (j = 0; j < n; j++)
+			targets[j] = j + 1 < n ? ids[j + 1] : UINT32_MAX;
+		assert_int_equal(model_ref_set(ref, r, model_resid(r), n,
+		                               targets, ce, &e), 0);
+		for (j = 0, sum = 0; j + 1 < n; j++)
+			sum += ce[j];
+		assert_true(fabs(sum / (double)(n - 1) - json_number_value(
+			json_object_get(p, "ce_nats"))) < 1e-4);
+	}
+	mem_free(logits);
+	model_ref_free(ref);
+	model_run_free(r);
+}
+
+static void greedy_continuations_equal_transformers(void **state)
+{
+	const json_t *prompts = json_object_get(golden, "prompts"), *p;
+	size_t n_vocab = model_cfg(model)->n_vocab, i, j, v, n, n_want;
+	float *logits = mem_array(n_vocab, sizeof(*logits), &e);
+	struct model_gen *g = model_gen_new(model, MAX_IDS, &e);
+	uint32_t ids[MAX_IDS], want[MAX_IDS];
+
+	(void)state;
+	assert_non_null(g);
+	assert_non_null(logits);
+	json_array_foreach(prompts, i, p) {
+		n = get_ids(json_object_get(p, "ids"), ids);
+		n_want = get_ids(json_object_get(p, "greedy64"), want);
+		model_gen_reset(g);
+		for (j = 0; j < n_want; j++) {
+			uint32_t best = 0;
+
+			assert_int_equal(model_gen_feed(g, j ? &want[j - 1]
+				: ids, j ? 1 : n, logits, NULL, NULL, &e), 0);
+			for (v = 1; v < n_vocab; v++)
+				if (logits[v] > logits[best])
+					best = (uint32_t)v;
+			assert_int_equal(best, want[j]);
+		}
+	}
+	model_gen_free(g);
+	mem_free(logits);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(prompts_equal_transformers),
+		cmocka_unit_test(greedy_continuations_equal_transformers),
+	};
+
+	return cmocka_run_group_tests(tests, open_model, close_model);
+}
