@@ -97,6 +97,12 @@ struct log cli_log(const struct cli_tool *t)
 	return l;
 }
 
+void cli_progress(void *ctx, const char *text, int last)
+{
+	(void)ctx;
+	fprintf(stderr, "\r%s\033[K%s", text, last ? "\n" : "");
+}
+
 void cli_no_terminal(const struct cli_tool *t)
 {
 	if (isatty(STDOUT_FILENO))

@@ -14,6 +14,7 @@
 
 #include "err.h"
 #include "log.h"
+#include "version.h"
 
 enum cli_type {
 	CLI_T_END,
@@ -95,13 +96,14 @@ void cli_die(const struct cli_tool *t, const struct err *e)
 /* A log that prints "tool: line" on stderr. */
 struct log cli_log(const struct cli_tool *t);
 
+/* Shows a line of progress in place on stderr: a progress_fn. */
+void cli_progress(void *ctx, const char *text, int last);
+
 /* Refuses (exit 2) to write binary to a terminal on stdout. */
 void cli_no_terminal(const struct cli_tool *t);
 
 /* Flushes and closes stdout, checking both: the last act of a tool that wrote
  * text to it. Exits 1 when the bytes did not arrive (a full disk). */
 void cli_close_stdout(const struct cli_tool *t);
-
-#define R1_VERSION "0.1.0"
 
 #endif

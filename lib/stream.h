@@ -19,7 +19,11 @@
 struct stream_in;
 struct stream_out;
 
-enum { STREAM_RECORD_MAX = 256 << 20 };	/* bytes of one record */
+enum {
+	STREAM_RECORD_MAX = 64 << 20,	/* bytes of one record */
+	STREAM_HEADER_MAX = 16 << 20,	/* bytes of a header */
+	STREAM_LEVEL = 3		/* of zstd */
+};
 
 /* ---- reading ---- */
 
@@ -28,16 +32,16 @@ enum { STREAM_RECORD_MAX = 256 << 20 };	/* bytes of one record */
  * input is an error (ERR_FORMAT, "empty"). */
 struct stream_in *stream_open_in(const char *path, const char *kind,
                                  struct err *e);
-/* The header as JSON (msgpack bin values as {"bin": base64}); borrowed, lives
- * until stream_close_in. "kind" and "prov" are members. */
+/* The header as JSON (mpk_to_json); borrowed, lives until stream_close_in.
+ * "kind" and "prov" are members. */
 const json_t *stream_header(const struct stream_in *s);
 const char *stream_kind(const struct stream_in *s);
 const char *stream_name(const struct stream_in *s);	/* for messages */
 
-/* The next record: 1 with *data and *n (valid until the next call), 0 at the
- * end record of the last concatenated stream, -1 on error; a stream cut short
- * is an error. Concatenated streams of equal header (prov aside) continue
- * silently. */
+/* The next record, one msgpack map: 1 with *data and *n (valid until the next
+ * call), 0 at the end record of the last concatenated stream, -1 on error; a
+ * stream cut short is an error. Concatenated streams of equal header (prov
+ * aside) continue silently. Bytes have passed mpk_scan. */
 int stream_read(struct stream_in *s, const uint8_t **data, size_t *n,
                 struct err *e);
 /* Records handed out so far, and the decompressed byte offset of the last. */
@@ -58,7 +62,7 @@ struct stream_out_opt {
 	uint64_t seed;
 	json_t *inputs;		/* array of sha256 hex strings, or NULL */
 	int raw;		/* plain msgpack, no zstd */
-	int level;		/* zstd level; 0: 3 */
+	int level;		/* zstd level; 0: STREAM_LEVEL */
 };
 
 /* Opens path ("-": stdout; else path.tmp, renamed by stream_finish) and
@@ -66,8 +70,8 @@ struct stream_out_opt {
 struct stream_out *stream_open_out(const char *path,
                                    const struct stream_out_opt *o,
                                    struct err *e);
-/* Appends one record: n bytes holding one msgpack object (checked by assert
- * in debug builds only: the caller packed it). */
+/* Appends one record: n bytes holding one msgpack map, which the caller
+ * packed. ERR_RANGE beyond STREAM_RECORD_MAX. */
 int stream_write(struct stream_out *s, const void *data, size_t n,
                  struct err *e);
 /* End record, flush, fsync and rename of a file, close checked. Frees s

@@ -1,0 +1,25 @@
+/*
+ * metrics: measurements as JSON lines, one object a line, to a file or to a
+ * descriptor somebody opened for it. Never to stdout unless that is named.
+ */
+#ifndef R1_METRICS_H
+#define R1_METRICS_H
+
+#include <jansson.h>
+
+#include "err.h"
+
+struct metrics;
+
+/* where: a path, or a descriptor's number ("3"). append: a resumed run goes on
+ * after the lines that are there, else they go. where NULL: a sink that
+ * swallows everything, so that callers need not ask. NULL with ERR_IO. */
+struct metrics *metrics_open(const char *where, int append, struct err *e);
+/* Writes obj (the reference is taken, also on error) as one line, at once. */
+int metrics_write(struct metrics *m, json_t *obj, struct err *e);
+/* Whether somebody reads: to skip the making of costly lines. */
+int metrics_wanted(const struct metrics *m);
+/* Closes, checked. Frees m whatever happens; NULL is legal. */
+int metrics_close(struct metrics *m, struct err *e);
+
+#endif
