@@ -154,41 +154,45 @@ static int tc_row_sq(struct dev *d, const float *x, size_t n, size_t dim,
 	return 0;
 }
 
-/* Serial: in place with rows, a row may land on another's source. */
-static int tc_centre(struct dev *d, const float *x, const uint32_t *rows,
-                     size_t n, size_t dim, const float *mean, float scale,
-                     float *out, struct err *e)
-{
-	size_t i, j;
-
-	(void)d;
-	(void)e;
-	for (i = 0; i < n; i++) {
-		const float *in = x + (rows ? rows[i] : i) * dim;
-
-		for (j = 0; j < dim; j++)
-			out[i * dim + j] = (in[j] - (mean ? mean[j] : 0)) *
-			                   scale;
-	}
-	return 0;
-}
-
-static void add_row_range(void *ctx, size_t first, size_t n)
+static void centre_range(void *ctx, size_t first, size_t n)
 {
 	const struct rows *q = ctx;
 	size_t i;
 
 	for (i = first; i < first + n; i++)
-		q->dev->vec->axpy(1, q->x, q->out + i * q->dim, q->dim);
+		q->loops->centre(q->x + (q->ids ? q->ids[i] : i) * q->dim,
+		                 q->mean, q->scale, q->dim, q->out + i * q->dim);
 }
 
-static int tc_add_row(struct dev *d, const float *row, size_t n, size_t dim,
-                      float *out, struct err *e)
+static int tc_centre(struct dev *d, const float *x, const uint32_t *rows,
+                     size_t n, size_t dim, const float *mean, float scale,
+                     float *out, struct err *e)
 {
-	struct rows q = { .dev = cpu(d), .x = row, .dim = dim, .out = out };
+	struct rows q = { .loops = dev_cpu_tc_loops(), .x = x, .ids = rows,
+	                  .dim = dim, .mean = mean, .scale = scale,
+	                  .out = out };
 
 	(void)e;
-	dev_cpu_ranges(cpu(d), n, dev_cpu_grain(dim), add_row_range, &q);
+	dev_cpu_ranges(cpu(d), n, dev_cpu_grain(dim), centre_range, &q);
+	return 0;
+}
+
+static void fill_rows_range(void *ctx, size_t first, size_t n)
+{
+	const struct rows *q = ctx;
+	size_t i;
+
+	for (i = first; i < first + n; i++)
+		memcpy(q->out + i * q->dim, q->x, q->dim * sizeof(float));
+}
+
+static int tc_fill_rows(struct dev *d, const float *row, size_t n, size_t dim,
+                        float *out, struct err *e)
+{
+	struct rows q = { .x = row, .dim = dim, .out = out };
+
+	(void)e;
+	dev_cpu_ranges(cpu(d), n, dev_cpu_grain(dim), fill_rows_range, &q);
 	return 0;
 }
 
@@ -301,7 +305,7 @@ const struct dev_tc_ops dev_cpu_tc = {
 	.col_sum = tc_col_sum,
 	.row_sq = tc_row_sq,
 	.centre = tc_centre,
-	.add_row = tc_add_row,
+	.fill_rows = tc_fill_rows,
 	.scale = tc_scale,
 	.gather = tc_gather,
 	.ridge = tc_ridge,

@@ -24,6 +24,9 @@ struct tc_loops {
 	                float *out);
 	/* sum (x[i] - mean[i])^2; mean NULL: 0 */
 	float (*sq)(const float *x, const float *mean, size_t n);
+	/* out[i] = (x[i] - mean[i]) * scale; mean NULL: 0. out may be x. */
+	void (*centre)(const float *x, const float *mean, float scale,
+	               size_t n, float *out);
 	/* One optimiser step on n values; g NULL: gradient 0 */
 	void (*step)(const struct dev_tc_opt *o, float *w, float *s1,
 	             float *s2, const float *g, size_t n);

@@ -123,6 +123,21 @@ static float body_sq(const float *x, const float *mean, size_t n)
 	return fold_add(s);
 }
 
+static void body_centre(const float *x, const float *mean, float scale,
+                        size_t n, float *out)
+{
+	struct v16 s = splat16(scale), m = splat16(0);
+	size_t i = 0;
+
+	for (; i + 16 <= n; i += 16) {
+		if (mean)
+			m = load16(mean + i);
+		store16(out + i, mul16(sub16(load16(x + i), m), s));
+	}
+	for (; i < n; i++)
+		out[i] = (x[i] - (mean ? mean[i] : 0)) * scale;
+}
+
 INLINE struct v16 sqrt16(struct v16 v)
 {
 #if VEC_W == 16
@@ -231,6 +246,7 @@ const struct tc_loops TC_TABLE = {
 	.collect = body_collect,
 	.combine = body_combine,
 	.sq = body_sq,
+	.centre = body_centre,
 	.step = body_step,
 };
 

@@ -14,11 +14,11 @@
 #include "mem.h"
 
 enum {
-	ROWS = 128,		/* of a tile */
-	BLOCK = 256,		/* latents whose pre-activations are held */
+	ROWS = 256,		/* of a tile */
+	BLOCK = 512,		/* latents whose pre-activations are held */
 	PASS_ROWS = 4096,	/* rows whose candidates are held at once */
 	ITEMS_WANTED = 32,	/* pieces of work, if latents allow */
-	SPLIT_MIN = 2048	/* latents below which a tile is not split */
+	SPLIT_MIN = 1024	/* latents below which a tile is not split */
 };
 
 struct encode {

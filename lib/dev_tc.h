@@ -118,15 +118,15 @@ struct dev_tc_ops {
 	              const float *mean, double *sq, struct err *e);
 
 	/* out[i] = (x[rows[i]] - mean) * scale, i < n; rows (host, or NULL:
-	 * i), mean [dim] (or NULL: 0). In place when rows is NULL or
-	 * ascending. */
+	 * i), mean [dim] (or NULL: 0). out may be x when
+	 * rows is NULL. */
 	int (*centre)(struct dev *d, const float *x, const uint32_t *rows,
 	              size_t n, size_t dim, const float *mean, float scale,
 	              float *out, struct err *e);
 
-	/* out[i] += row, n rows of dim */
-	int (*add_row)(struct dev *d, const float *row, size_t n, size_t dim,
-	               float *out, struct err *e);
+	/* out[i] = row, n rows of dim */
+	int (*fill_rows)(struct dev *d, const float *row, size_t n,
+	                 size_t dim, float *out, struct err *e);
 
 	/* out = a * scale, n values; a may be out */
 	int (*scale)(struct dev *d, const float *a, float scale, size_t n,

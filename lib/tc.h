@@ -4,6 +4,8 @@
  *   pre = W_enc x + b_enc;  z = TopK_k(relu(pre));
  *   y^  = W_dec^T z + W_skip x + b_dec
  *
+ * An autoencoder (transcode 0) encodes x - b_dec in place of x, as sparsify's do.
+ *
  * Checkpoints are sparsify's: DIR/layers.N.mlp/{cfg.json,sae.safetensors} with
  * encoder.weight [n_latents, d_in], encoder.bias, W_dec [n_latents, d_out],
  * b_dec, W_skip [d_out, d_in] (absent: none). Source: arXiv:2406.11944

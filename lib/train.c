@@ -1,0 +1,434 @@
+#include "train.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "mem.h"
+#include "train_impl.h"
+
+double train_default_lr(const struct train_cfg *c)
+{
+	double width = sqrt(c->tc.n_latents / 16384.0);
+
+	if (c->rule == TRAIN_SIGNUM)
+		return 5e-3 / width;
+	return c->recipe == TRAIN_R1 ? 1e-3 : 2e-4 / width;
+}
+
+double train_lr(const struct train_cfg *c, uint64_t s)
+{
+	double span = floor(c->decay * (double)c->n_steps), left;
+
+	if (s < c->warmup)	/* sparsify's first step has a rate of 0 */
+		return c->lr * ((double)s + (c->recipe == TRAIN_R1)) /
+		       (double)c->warmup;
+	if (c->n_steps == 0 || span < 1)
+		return c->lr;
+	if (c->warmup < c->n_steps && span > (double)(c->n_steps - c->warmup))
+		span = (double)(c->n_steps - c->warmup);
+	left = (double)c->n_steps - (double)s;
+	return left < span ? c->lr * (left > 0 ? left : 0) / span : c->lr;
+}
+
+int train_check(const struct train_cfg *c, struct err *e)
+{
+	const struct tc_cfg *t = &c->tc;
+
+	if (t->k >= t->n_latents)
+		return err_set(e, ERR_RANGE, "k is %u of %u latents: wanted "
+		               "fewer", t->k, t->n_latents);
+	if (t->multi_topk && (uint64_t)t->k * 4 > t->n_latents)
+		return err_set(e, ERR_RANGE, "multi-TopK decodes 4 k = %llu of "
+		               "%u latents", (unsigned long long)t->k * 4,
+		               t->n_latents);
+	if (t->skip && !t->transcode)
+		return err_set(e, ERR_RANGE, "an autoencoder with a skip "
+		               "connection has nothing to learn");
+	if (!t->transcode && t->d_in != t->d_out)
+		return err_set(e, ERR_RANGE, "an autoencoder of widths %u and "
+		               "%u", t->d_in, t->d_out);
+	if (c->batch < 2)
+		return err_set(e, ERR_RANGE, "batch of %zu: wanted 2 or more",
+		               c->batch);
+	if (!(c->lr > 0))
+		return err_set(e, ERR_RANGE, "learning rate %g: wanted above 0",
+		               c->lr);
+	return 0;
+}
+
+int train_moments(const struct train_cfg *c)
+{
+	return c->rule == TRAIN_ADAM ? 2 : 1;
+}
+
+/* ---- memory ------------------------------------------------------------- */
+
+/* Allocations in a row, stopping at the first that fails. */
+struct give {
+	struct dev *dev;
+	struct err *e;
+	int failed;
+};
+
+static void *give_bytes(struct give *g, size_t n, size_t each)
+{
+	size_t bytes;
+	void *p = NULL;
+
+	if (g->failed)
+		return NULL;
+	if (mem_mul(n, each, &bytes, g->e) == 0)
+		p = dev_ops(g->dev)->alloc(g->dev, bytes, g->e);
+	if (!p)
+		g->failed = 1;
+	return p;
+}
+
+static float *give_floats(struct give *g, size_t rows, size_t cols)
+{
+	size_t n;
+
+	if (g->failed || mem_mul(rows, cols, &n, g->e) < 0) {
+		g->failed = 1;
+		return NULL;
+	}
+	return give_bytes(g, n, sizeof(float));
+}
+
+static void *give_host(struct give *g, size_t n, size_t each)
+{
+	void *p = g->failed ? NULL : mem_scratch(n, each, g->e);
+
+	if (!p)
+		g->failed = 1;
+	return p;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+static size_t aux_k(const struct tc_cfg *c)
+{
+	return c->d_out / 2 ? c->d_out / 2 : 1;
+}
+
+struct train_work *train_work_new(const struct train_cfg *c, struct dev *d,
+                                  struct err *e)
+{
+	struct train_work *w = mem_array(1, sizeof(*w), e);
+	struct give g = { d, e, 0 };
+	const struct tc_cfg *t = &c->tc;
+	size_t k[DEV_TC_PARTS] = { t->k, t->multi_topk ? 4 * (size_t)t->k : 0,
+	                           c->auxk_alpha > 0 ? aux_k(t) : 0 };
+	size_t parts = k[TRAIN_PART_AUX] ? 3 : k[TRAIN_PART_MULTI] ? 2 : 1, i;
+
+	if (!w)
+		return NULL;
+	w->cfg = *c;
+	w->dev = d;
+	w->x = give_floats(&g, c->batch, t->d_in);
+	w->y = give_floats(&g, c->batch, t->d_out);
+	w->g = give_floats(&g, parts * c->batch, t->d_out);
+	for (i = 0; i < DEV_TC_PARTS; i++) {
+		if (!k[i])
+			continue;
+		w->codes[i].k = k[i];
+		w->codes[i].latent = give_bytes(&g, c->batch,
+		                                k[i] * sizeof(uint32_t));
+		w->codes[i].value = give_floats(&g, c->batch, k[i]);
+	}
+	if (!t->transcode) {
+		w->slope = give_floats(&g, c->batch, larger(k[0], larger(k[1],
+		                                                         k[2])));
+		w->x_grad = give_floats(&g, c->batch, t->d_in);
+	}
+	if (t->skip)
+		w->g_skip = give_floats(&g, t->d_out, t->d_in);
+	w->g_b_dec = give_floats(&g, t->d_out, 1);
+	w->row = give_floats(&g, larger(t->d_in, t->d_out), 1);
+	if (c->auxk_alpha > 0) {
+		w->dead = give_bytes(&g, t->n_latents, sizeof(uint32_t));
+		w->dead_w = give_floats(&g, t->n_latents, t->d_in);
+		w->dead_b = give_floats(&g, t->n_latents, 1);
+	}
+	w->dead_host = give_host(&g, t->n_latents, sizeof(uint32_t));
+	w->rows = give_host(&g, c->batch, sizeof(uint32_t));
+	w->sq_x = give_host(&g, c->batch, sizeof(double));
+	w->sq_y = give_host(&g, c->batch, sizeof(double));
+	w->sum = give_host(&g, larger(larger(2 * (size_t)t->d_out, t->d_in),
+	                              t->n_latents), sizeof(double));
+	w->row_host = give_host(&g, larger(t->d_in, t->d_out), sizeof(float));
+	if (g.failed) {
+		train_work_free(w);
+		return NULL;
+	}
+	return w;
+}
+
+void train_work_free(struct train_work *w)
+{
+	const struct dev_ops *d;
+	size_t i;
+
+	if (!w)
+		return;
+	d = dev_ops(w->dev);
+	d->release(w->dev, w->x);
+	d->release(w->dev, w->y);
+	d->release(w->dev, w->g);
+	for (i = 0; i < DEV_TC_PARTS; i++) {
+		d->release(w->dev, w->codes[i].latent);
+		d->release(w->dev, w->codes[i].value);
+	}
+	d->release(w->dev, w->slope);
+	d->release(w->dev, w->x_grad);
+	d->release(w->dev, w->g_skip);
+	d->release(w->dev, w->g_b_dec);
+	d->release(w->dev, w->row);
+	d->release(w->dev, w->dead);
+	d->release(w->dev, w->dead_w);
+	d->release(w->dev, w->dead_b);
+	mem_free(w->dead_host);
+	mem_free(w->rows);
+	mem_free(w->sq_x);
+	mem_free(w->sq_y);
+	mem_free(w->sum);
+	mem_free(w->row_host);
+	mem_free(w);
+}
+
+int train_params(struct train_layer *t, struct train_param *p)
+{
+	const struct tc_cfg *c = &t->cfg.tc;
+	int n = 0;
+
+	p[n++] = (struct train_param){ "W_enc", &t->enc, c->n_latents,
+	                               c->d_in };
+	p[n++] = (struct train_param){ "b_enc", &t->bias, c->n_latents, 1 };
+	p[n++] = (struct train_param){ "W_dec", &t->dec, c->n_latents,
+	                               c->d_out };
+	p[n++] = (struct train_param){ "b_dec", &t->b_dec, c->d_out, 1 };
+	if (c->skip)
+		p[n++] = (struct train_param){ "W_skip", &t->skip, c->d_out,
+		                               c->d_in };
+	return n;
+}
+
+size_t train_layer_bytes(const struct train_cfg *c)
+{
+	const struct tc_cfg *t = &c->tc;
+	size_t lat = t->n_latents, held = c->batch;
+	size_t values = lat * t->d_in + lat + lat * t->d_out + t->d_out +
+	                (t->skip ? (size_t)t->d_in * t->d_out : 0);
+
+	if (c->recipe == TRAIN_R1)
+		held = larger(held, c->start_tokens);
+	return values * sizeof(float) * (1 + (size_t)train_moments(c)) +
+	       lat * (sizeof(uint64_t) + 1) + held * sizeof(float) *
+	       (t->d_out + (t->transcode ? t->d_in : 0));
+}
+
+int train_hold(struct train_layer *t, size_t rows, struct err *e)
+{
+	struct give g = { t->dev, e, 0 };
+
+	train_ops(t)->release(t->dev, t->held_x);
+	train_ops(t)->release(t->dev, t->held_y);
+	t->held_x = NULL;
+	t->n_held = 0;
+	t->held_y = give_floats(&g, rows, t->cfg.tc.d_out);
+	if (t->cfg.tc.transcode)
+		t->held_x = give_floats(&g, rows, t->cfg.tc.d_in);
+	t->held_max = rows;
+	return g.failed ? -1 : 0;
+}
+
+struct train_layer *train_layer_new(const struct train_cfg *c, int layer,
+                                    struct train_work *w, struct err *e)
+{
+	struct train_layer *t;
+	struct train_param p[TRAIN_PARAMS];
+	struct give g = { w->dev, e, 0 };
+	int i, n;
+
+	if (train_check(c, e) < 0)
+		return NULL;
+	t = mem_array(1, sizeof(*t), e);
+	if (!t)
+		return NULL;
+	t->cfg = *c;
+	t->dev = w->dev;
+	t->work = w;
+	t->layer = layer;
+	t->scale_x = t->scale_y = 1;
+	n = train_params(t, p);
+	for (i = 0; i < n; i++) {
+		p[i].p->w = give_floats(&g, p[i].rows, p[i].cols);
+		p[i].p->s1 = give_floats(&g, p[i].rows, p[i].cols);
+		if (train_moments(c) == 2)
+			p[i].p->s2 = give_floats(&g, p[i].rows, p[i].cols);
+	}
+	t->live = give_bytes(&g, c->tc.n_latents, 1);
+	t->last = give_bytes(&g, c->tc.n_latents, sizeof(*t->last));
+	t->mean_x = give_floats(&g, c->tc.d_in, 1);
+	t->mean_y = give_floats(&g, c->tc.d_out, 1);
+	if (g.failed ||
+	    train_hold(t, c->recipe == TRAIN_R1
+	               ? larger(c->batch, c->start_tokens) : c->batch,
+	               e) < 0) {
+		train_layer_free(t);
+		return NULL;
+	}
+	return t;
+}
+
+void train_layer_free(struct train_layer *t)
+{
+	struct train_param p[TRAIN_PARAMS];
+	int i, n;
+
+	if (!t)
+		return;
+	n = train_params(t, p);
+	for (i = 0; i < n; i++) {
+		train_ops(t)->release(t->dev, p[i].p->w);
+		train_ops(t)->release(t->dev, p[i].p->s1);
+		train_ops(t)->release(t->dev, p[i].p->s2);
+	}
+	train_ops(t)->release(t->dev, t->live);
+	train_ops(t)->release(t->dev, t->last);
+	train_ops(t)->release(t->dev, t->mean_x);
+	train_ops(t)->release(t->dev, t->mean_y);
+	train_ops(t)->release(t->dev, t->held_x);
+	train_ops(t)->release(t->dev, t->held_y);
+	mem_free(t);
+}
+
+/* ---- rows in, steps out ------------------------------------------------- */
+
+static int finished(const struct train_layer *t)
+{
+	return t->cfg.n_steps && t->stats.step >= t->cfg.n_steps;
+}
+
+/* Steps on whole batches of n rows at x, y; how many rows that took. */
+static long take_batches(struct train_layer *t, const float *x, const float *y,
+                         size_t n, struct err *e)
+{
+	size_t at = 0;
+
+	for (; at + t->cfg.batch <= n && !finished(t); at += t->cfg.batch)
+		if (train_step(t, x + at * t->cfg.tc.d_in,
+		               y + at * t->cfg.tc.d_out, e) < 0)
+			return -1;
+	return (long)at;
+}
+
+/* Copies rows from n held on; x and y may be the held ones themselves. */
+static int keep_rows(struct train_layer *t, const float *x, const float *y,
+                     size_t n, struct err *e)
+{
+	const struct dev_ops *d = train_ops(t);
+	size_t d_in = t->cfg.tc.d_in, d_out = t->cfg.tc.d_out;
+
+	if (d->copy(t->dev, t->held_y + t->n_held * d_out, y,
+	            n * d_out * sizeof(float), e) < 0 ||
+	    (t->held_x && d->copy(t->dev, t->held_x + t->n_held * d_in, x,
+	                          n * d_in * sizeof(float), e) < 0))
+		return -1;
+	t->n_held += n;
+	return 0;
+}
+
+/* The held rows become weights, then batches; what is left of them moves to a
+ * buffer of one batch. */
+static int start_held(struct train_layer *t, struct err *e)
+{
+	float *x = t->held_x, *y = t->held_y;
+	size_t n = t->n_held;
+	long took = -1;
+
+	if (train_start(t, n, e) == 0)
+		took = take_batches(t, x ? x : y, y, n, e);
+	if (took < 0)
+		return -1;
+	t->held_x = t->held_y = NULL;
+	if (train_hold(t, t->cfg.batch, e) == 0 &&
+	    (finished(t) ||
+	     keep_rows(t, x ? x + (size_t)took * t->cfg.tc.d_in : NULL,
+	               y + (size_t)took * t->cfg.tc.d_out, n - (size_t)took,
+	               e) == 0))
+		took = 0;
+	else
+		took = -1;
+	train_ops(t)->release(t->dev, x);
+	train_ops(t)->release(t->dev, y);
+	return (int)took;
+}
+
+int train_layer_push(struct train_layer *t, const float *x, const float *y,
+                     size_t n, struct err *e)
+{
+	size_t d_in = t->cfg.tc.d_in, d_out = t->cfg.tc.d_out, m;
+	long took;
+
+	if (!t->cfg.tc.transcode)
+		y = x;
+	while (n && !finished(t)) {
+		if (t->started && t->n_held == 0 && n >= t->cfg.batch) {
+			took = take_batches(t, x, y, n, e);
+			if (took < 0)
+				return -1;
+			m = (size_t)took;
+		} else {
+			m = t->held_max - t->n_held;
+			m = m < n ? m : n;
+			if (keep_rows(t, x, y, m, e) < 0)
+				return -1;
+		}
+		x += m * d_in;
+		y += m * d_out;
+		n -= m;
+		if (t->n_held < t->held_max)
+			continue;
+		if (!t->started) {
+			if (start_held(t, e) < 0)
+				return -1;
+			continue;
+		}
+		t->n_held = 0;
+		if (take_batches(t, t->held_x ? t->held_x : t->held_y,
+		                 t->held_y, t->held_max, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int train_layer_finish(struct train_layer *t, struct err *e)
+{
+	if (t->started || t->n_held < t->cfg.batch)
+		return 0;
+	return start_held(t, e);
+}
+
+void train_layer_stats(const struct train_layer *t, struct train_stats *s)
+{
+	uint64_t *last = (uint64_t *)(void *)t->work->sum;
+	size_t n = t->cfg.tc.n_latents, i, dead = 0, silent = 0;
+
+	*s = t->stats;
+	s->dead = s->silent = 0;
+	if (train_ops(t)->get(t->dev, last, t->last, n * sizeof(*last),
+	                      NULL) < 0)
+		return;
+	for (i = 0; i < n; i++) {
+		uint64_t ago = s->rows - last[i];
+
+		dead += last[i] == 0 || ago > t->cfg.dead_tokens;
+		silent += last[i] == 0 || ago > TRAIN_SILENT_ROWS;
+	}
+	s->dead = (double)dead / (double)n;
+	s->silent = (double)silent / (double)n;
+}

@@ -1,0 +1,124 @@
+/*
+ * train: transcoders learning from a stream of activations.
+ *
+ * A train_layer is one transcoder in training. It is fed rows in stream order,
+ * in blocks of any size, and takes a step whenever cfg.batch of them have come;
+ * what it becomes depends on the rows and their order alone, not on the blocks
+ * nor on the number of threads. Several share one train_work: scratch in which
+ * one batch at a time is worked on. train_set.h runs all layers of a model.
+ *
+ * Loss of a batch (sparsify's):
+ *   FVU + auxk_alpha AuxK + MultiTopK / 8,
+ *   FVU = sum |y - y^|^2 / sum |y - mean y|^2 over the batch;
+ *   AuxK = min(n_dead / k_aux, 1) sum |e - e^|^2 / the same, e = y - y^ held
+ *   fixed, e^ the decoding of each row's k_aux = d_out / 2 strongest dead
+ *   latents; MultiTopK the FVU of the decoding with 4 k latents.
+ *
+ * Recipe r1 works on centred inputs and outputs of unit variance per coordinate
+ * in the mean (statistics of the first start_tokens rows), from encoder rows of
+ * unit norm, a zero decoder and a skip connection that is the ridge regression
+ * of those rows; centres and scales are folded into the weights on export.
+ * Recipe sparsify works on the rows as they are: nn.Linear's encoder, its bias
+ * and b_dec from the first batch's means, a zero decoder (an autoencoder:
+ * the encoder's rows, normalised). There the auxiliary terms train the decoder
+ * alone and MultiTopK leaves out the skip, as in that program.
+ *
+ * Outliers: a row is left out of statistics and training when |x| or |y| is
+ * more than cfg.outlier times the median of the start rows: attention sinks
+ * have outputs many times everybody else's and would rule both. They are
+ * counted.
+ */
+#ifndef R1_TRAIN_H
+#define R1_TRAIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dev.h"
+#include "err.h"
+#include "tc.h"
+
+enum train_recipe { TRAIN_R1, TRAIN_SPARSIFY };
+enum train_rule { TRAIN_ADAM, TRAIN_SIGNUM };
+
+struct train_cfg {
+	struct tc_cfg tc;
+	enum train_recipe recipe;
+	enum train_rule rule;
+	double lr;
+	uint64_t warmup;	/* steps over which lr rises from 0 */
+	double decay;		/* share of all steps, the last ones, over
+				 * which lr falls to 0 */
+	size_t batch;		/* rows of a step */
+	uint64_t n_steps;	/* of the whole run; 0: unknown, no decay */
+	double auxk_alpha;
+	uint64_t dead_tokens;	/* rows without firing that make a dead latent */
+	size_t start_tokens;	/* r1: rows the start looks at, >= batch */
+	double ridge;		/* r1: of the start, in mean variances of x */
+	double outlier;		/* 0: none left out */
+	uint64_t seed;
+};
+
+/* lr of recipe and rule for this width: r1 1e-3 (signum: sparsify's); sparsify
+ * 2e-4 (Adam) or 5e-3 (signum) / sqrt(n_latents / 16384). */
+double train_default_lr(const struct train_cfg *c);
+
+/* Learning rate of step s, from 0. */
+double train_lr(const struct train_cfg *c, uint64_t s);
+
+/* 0, or -1 with ERR_RANGE saying what cannot be. */
+int train_check(const struct train_cfg *c, struct err *e);
+
+struct train_work;
+struct train_work *train_work_new(const struct train_cfg *c, struct dev *d,
+                                  struct err *e);
+void train_work_free(struct train_work *w);
+
+struct train_layer;
+/* Begins a transcoder for `layer` (names it in messages and seeds it). w and
+ * its device are borrowed and must outlive it. */
+struct train_layer *train_layer_new(const struct train_cfg *c, int layer,
+                                    struct train_work *w, struct err *e);
+void train_layer_free(struct train_layer *t);
+
+/* n more rows, x [n, d_in] and y [n, d_out] in device memory (y ignored for an
+ * autoencoder; may be x). Steps as often as batches fill, at most until
+ * n_steps. A value that is not finite is ERR_FORMAT naming layer and row. */
+int train_layer_push(struct train_layer *t, const float *x, const float *y,
+                     size_t n, struct err *e);
+
+/* The stream has ended: starts from the rows at hand if there were not yet
+ * start_tokens, and takes the steps that whole batches allow. */
+int train_layer_finish(struct train_layer *t, struct err *e);
+
+struct train_stats {		/* of the latest step */
+	uint64_t step;		/* steps taken; 0: none yet */
+	uint64_t rows;		/* rows gone into steps, outliers included */
+	uint64_t outliers;	/* of them left out */
+	double lr, loss, fvu, l0, auxk, multi;
+	double dead;		/* share of latents that have not fired within
+				 * dead_tokens, or ever when fewer were seen */
+	double silent;		/* the same within the last 16,384 rows */
+};
+void train_layer_stats(const struct train_layer *t, struct train_stats *s);
+
+/* The transcoder as it stands, plain: normalisation folded in, schedule-free
+ * average taken. NULL with ERR_RANGE before the first step. */
+struct tc *train_layer_export(struct train_layer *t, struct err *e);
+
+/* Starts from given weights in place of random ones; before the first row. tc
+ * is copied; its shape must be cfg's. */
+int train_layer_init(struct train_layer *t, const struct tc *from,
+                     struct err *e);
+
+/* Everything needed to go on bit for bit, except rows of an unfinished batch:
+ * after train_layer_load the next row pushed is row stats.rows of the stream.
+ * Load: into a fresh layer of equal cfg; shapes are checked. */
+int train_layer_save(struct train_layer *t, const char *path, struct err *e);
+int train_layer_load(struct train_layer *t, const char *path, struct err *e);
+
+/* Bytes of device memory for one layer and for the shared work. */
+size_t train_layer_bytes(const struct train_cfg *c);
+size_t train_work_bytes(const struct train_cfg *c);
+
+#endif

@@ -1,0 +1,93 @@
+/* train_impl: what train*.c share. */
+#ifndef R1_TRAIN_IMPL_H
+#define R1_TRAIN_IMPL_H
+
+#include "dev_tc.h"
+#include "train.h"
+
+enum { TRAIN_SILENT_ROWS = 16384 };
+
+enum { TRAIN_PART_MAIN, TRAIN_PART_MULTI, TRAIN_PART_AUX };
+
+/* A batch in the making; device memory unless said otherwise. */
+struct train_work {
+	struct train_cfg cfg;
+	struct dev *dev;
+	float *x, *y;		/* centred, scaled, outliers out */
+	float *g;		/* dL/dy^ of each part, one after another */
+	struct dev_tc_codes codes[DEV_TC_PARTS];
+	float *slope, *x_grad;	/* autoencoder: through its b_dec */
+	float *g_skip, *g_b_dec;
+	float *row;		/* [max(d_in, d_out)] */
+	uint32_t *dead;		/* ids, and weights gathered for them */
+	float *dead_w, *dead_b;
+	/* host */
+	uint32_t *rows, *dead_host;
+	double *sq_x, *sq_y, *sum;	/* sum [max(2 d_out, n_latents)] */
+	float *row_host;
+};
+
+struct train_layer {
+	struct train_cfg cfg;
+	struct dev *dev;
+	struct train_work *work;
+	int layer;
+	/* params: what the optimiser holds, in the normalised space */
+	struct dev_tc_param enc, bias, dec, b_dec, skip;
+	uint8_t *live;		/* device [n_latents] */
+	uint64_t *last;		/* device [n_latents]: rows seen when last
+				 * fired, 0: never */
+	float *mean_x, *mean_y;	/* device */
+	double scale_x, scale_y;	/* x' = (x - mean_x) scale_x */
+	double limit_x, limit_y;	/* squared norms above: outliers; 0: none */
+	int started, given;	/* given: weights came by train_layer_init */
+	float *held_x, *held_y;	/* rows not yet in a batch; y: NULL if x */
+	size_t n_held, held_max;
+	struct train_stats stats;
+};
+
+static inline const struct dev_ops *train_ops(const struct train_layer *t)
+{
+	return dev_ops(t->dev);
+}
+
+/* The parameters one by one, for saving, loading and counting. */
+struct train_param {
+	const char *name;
+	struct dev_tc_param *p;
+	size_t rows, cols;
+};
+enum { TRAIN_PARAMS = 5 };
+/* How many; without a skip connection 4. */
+int train_params(struct train_layer *t, struct train_param *p);
+
+/* Optimiser numbers beside each weight: 2 for Adam, 1 for signum. */
+int train_moments(const struct train_cfg *c);
+
+/* train.c: an empty buffer for `rows` rows in place of the one there is. */
+int train_hold(struct train_layer *t, size_t rows, struct err *e);
+
+/* train_start.c: statistics and first weights from n held rows. */
+int train_start(struct train_layer *t, size_t n, struct err *e);
+
+/* train_step.c: one step on batch rows x, y as they came. */
+int train_step(struct train_layer *t, const float *x, const float *y,
+               struct err *e);
+/* Its parts, for the tests of the gradients: the n rows that train_keep named
+ * into work->x and y; their loss into stats, parts and work->g for train_apply;
+ * the optimiser's step on every parameter. */
+int train_prepare(struct train_layer *t, const float *x, const float *y,
+                  size_t n, struct err *e);
+int train_loss(struct train_layer *t, size_t n, struct dev_tc_part *part,
+               size_t *n_parts, struct err *e);
+int train_apply(struct train_layer *t, const struct dev_tc_part *part,
+                size_t n_parts, size_t n, const struct dev_tc_opt *o,
+                struct err *e);
+/* Which of n raw rows stay, into work->rows; norms of all into work->sq_*.
+ * first: number in the stream of the first, for messages. How many, or -1. */
+long train_keep(struct train_layer *t, const float *x, const float *y,
+                uint64_t first, size_t n, struct err *e);
+/* train_plain.c: weights given plain, brought into the normalised space. */
+int train_normalise(struct train_layer *t, struct err *e);
+
+#endif
