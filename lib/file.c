@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,17 +19,14 @@ struct file_out {
 struct file_out *file_out_new(const char *path, struct err *e)
 {
 	struct file_out *f = mem_array(1, sizeof(*f), e);
-	size_t n = strlen(path);
 
 	if (!f)
 		return NULL;
 	f->fd = -1;
 	f->path = mem_strdup(path, e);
-	f->tmp = mem_scratch(n + 5, 1, e);
+	f->tmp = mem_printf(e, "%s.tmp", path);
 	if (!f->path || !f->tmp)
 		goto fail;
-	memcpy(f->tmp, path, n);
-	memcpy(f->tmp + n, ".tmp", 5);
 	f->fd = open(f->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (f->fd < 0) {
 		err_sys(e, "%s", f->tmp);
@@ -64,13 +62,21 @@ int file_out_write(struct file_out *f, uint64_t at, const void *data, size_t n,
 	return 0;
 }
 
+/* The folder that path lies in, for mem_free. */
+static char *parent(const char *path, struct err *e)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (!slash)
+		return mem_strdup(".", e);
+	return mem_strndup(path, slash == path ? 1 : (size_t)(slash - path),
+	                   e);
+}
+
 /* The rename itself must reach the disk, too. */
 static int sync_folder(const char *path, struct err *e)
 {
-	const char *slash = strrchr(path, '/');
-	char *dir = slash ? mem_strndup(path, slash == path ? 1 :
-	                                (size_t)(slash - path), e)
-	                  : mem_strdup(".", e);
+	char *dir = parent(path, e);
 	int fd, rc = 0;
 
 	if (!dir)
@@ -147,5 +153,44 @@ int file_mkdirs(const char *path, struct err *e)
 	if (rc == 0 && stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
 		rc = err_set(e, ERR_IO, "%s: not a folder", path);
 	mem_free(s);
+	return rc;
+}
+
+int file_mkparents(const char *path, struct err *e)
+{
+	char *dir = parent(path, e);
+	int rc = dir ? file_mkdirs(dir, e) : -1;
+
+	mem_free(dir);
+	return rc;
+}
+
+int file_lock(const char *path, struct err *e)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+
+	if (fd < 0)
+		return err_sys(e, "%s", path);
+	while (flock(fd, LOCK_EX) < 0) {
+		if (errno == EINTR)
+			continue;
+		err_sys(e, "%s: cannot lock", path);
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+int file_link(const char *target, const char *path, struct err *e)
+{
+	char *tmp = mem_printf(e, "%s.tmp", path);
+	int rc = 0;
+
+	if (!tmp)
+		return -1;
+	if ((unlink(tmp) < 0 && errno != ENOENT) || symlink(target, tmp) < 0 ||
+	    rename(tmp, path) < 0)
+		rc = err_sys(e, "%s: cannot link to %s", path, target);
+	mem_free(tmp);
 	return rc;
 }

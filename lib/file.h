@@ -28,7 +28,16 @@ void file_out_free(struct file_out *f);
 /* The whole of a small file in one go. */
 int file_write(const char *path, const void *data, size_t n, struct err *e);
 
+/* Waits for the lock of path (flock on that file, made if need be). Returns a
+ * descriptor whose closing lets go, or -1. The file stays. */
+int file_lock(const char *path, struct err *e);
+
+/* Makes path a symbolic link to target, replacing what was there, at once. */
+int file_link(const char *target, const char *path, struct err *e);
+
 /* Makes folder path and its parents, as mkdir -p. */
 int file_mkdirs(const char *path, struct err *e);
+/* The same for the folder that path lies in. */
+int file_mkparents(const char *path, struct err *e);
 
 #endif

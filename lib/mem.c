@@ -1,6 +1,8 @@
 #include "mem.h"
 
+#include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,6 +86,28 @@ char *mem_strndup(const char *s, size_t n, struct err *e)
 char *mem_strdup(const char *s, struct err *e)
 {
 	return mem_strndup(s, strlen(s), e);
+}
+
+char *mem_printf(struct err *e, const char *fmt, ...)
+{
+	va_list ap;
+	char *s;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	if (n < 0) {
+		err_set(e, ERR_RANGE, "a string cannot be formatted");
+		return NULL;
+	}
+	s = mem_scratch((size_t)n + 1, 1, e);
+	if (s) {
+		va_start(ap, fmt);
+		vsnprintf(s, (size_t)n + 1, fmt, ap);
+		va_end(ap);
+	}
+	return s;
 }
 
 void mem_free(void *p)

@@ -28,6 +28,10 @@ int mem_grow(void *buf, size_t *cap, size_t want, size_t size, struct err *e);
 char *mem_strdup(const char *s, struct err *e);
 char *mem_strndup(const char *s, size_t n, struct err *e);
 
+/* printf into a new string, for mem_free. */
+char *mem_printf(struct err *e, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
 /* NULL is legal. */
 void mem_free(void *p);
 

@@ -1,7 +1,6 @@
 #include "safet.h"
 
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -274,16 +273,6 @@ static int open_one(struct safet *s, const char *path, struct err *e)
 	return open_part(s, path, e) < 0 ? -1 : sort_names(s, path, e);
 }
 
-static char *join(const char *dir, const char *name, struct err *e)
-{
-	size_t n = strlen(dir) + strlen(name) + 2;
-	char *s = mem_scratch(n, 1, e);
-
-	if (s)
-		snprintf(s, n, "%s/%s", dir, name);
-	return s;
-}
-
 /* Opens every file the map names, once; s->t is then what they hold. */
 static int open_shards(struct safet *s, const char *dir, const char *index,
                        json_t *weights, struct err *e)
@@ -307,7 +296,7 @@ static int open_shards(struct safet *s, const char *dir, const char *index,
 		if (json_object_get(seen, base))
 			continue;
 		json_object_set_new(seen, base, json_true());
-		path = join(dir, base, e);
+		path = mem_printf(e, "%s/%s", dir, base);
 		rc = path ? open_part(s, path, e) : -1;
 		mem_free(path);
 		if (rc < 0)
@@ -372,8 +361,9 @@ struct safet *safet_open(const char *path, struct err *e)
 	} else if (!S_ISDIR(st.st_mode)) {
 		rc = open_one(s, path, e);
 	} else {
-		one = join(path, "model.safetensors", e);
-		index = join(path, "model.safetensors.index.json", e);
+		one = mem_printf(e, "%s/model.safetensors", path);
+		index = mem_printf(e, "%s/model.safetensors.index.json",
+		                   path);
 		if (one && index) {
 			if (stat(one, &st) == 0)
 				rc = open_one(s, one, e);
