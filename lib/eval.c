@@ -251,7 +251,7 @@ void eval_pace_add(struct eval_pace *p, double work)
 {
 	p->done += work;
 	if (p->watch->step)
-		p->watch->step(p->watch->ctx, p->done / p->total);
+		p->watch->step(p->watch->ctx, p->done, p->total);
 }
 
 double eval_work_layer(const struct model *m)

@@ -93,8 +93,8 @@ struct eval_result {
 
 /* What a run tells while it goes; any may be NULL. */
 struct eval_watch {
-	/* share of the work done, 0 .. 1 */
-	void (*step)(void *ctx, double done);
+	/* multiply-adds done, and in all */
+	void (*step)(void *ctx, double done, double total);
 	/* the first pass is over: l->fvu .. freq_hist are known */
 	void (*stats)(void *ctx, const struct eval_layer *l);
 	void *ctx;
@@ -126,6 +126,8 @@ int eval_result_json(const struct eval_result *r, json_t *obj, struct err *e);
 char *eval_json_text(const json_t *obj, struct err *e);
 /* The layers' scalars as CSV text with a line of names. mem_free it. */
 char *eval_csv_text(const struct eval_result *r, struct err *e);
+/* v as a JSON number, null when it is none. */
+json_t *eval_json_number(double v);
 /* n bytes as a JSON string, what is no UTF-8 replaced by U+FFFD. */
 json_t *eval_json_string(const char *bytes, size_t n, struct err *e);
 

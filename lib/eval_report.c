@@ -62,10 +62,14 @@ static int bad(struct err *e)
 	return err_set(e, ERR_MEM, "no memory for the report");
 }
 
+json_t *eval_json_number(double v)
+{
+	return isfinite(v) ? json_real(v) : json_null();
+}
+
 static json_t *number(double v, int whole)
 {
-	return !isfinite(v) ? json_null() :
-	       whole ? json_integer((json_int_t)v) : json_real(v);
+	return whole ? json_integer((json_int_t)v) : eval_json_number(v);
 }
 
 json_t *eval_layer_json(const struct eval_layer *l, struct err *e)

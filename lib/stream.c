@@ -497,8 +497,7 @@ static int emit(struct stream_out *s, const void *data, size_t n,
 	return 0;
 }
 
-/* Where this stream comes from: the input's story and this command. */
-static json_t *provenance(const struct stream_out_opt *o)
+json_t *stream_provenance(const struct stream_out_opt *o)
 {
 	json_t *prov = NULL, *old = NULL, *mine;
 
@@ -523,7 +522,7 @@ static int write_header(struct stream_out *s, const struct stream_out_opt *o,
                         struct err *e)
 {
 	json_t *h = json_pack("{s:i, s:s}", "r1", 1, "kind", o->kind);
-	json_t *prov = provenance(o);
+	json_t *prov = stream_provenance(o);
 	struct mpk_out out;
 	int rc = -1;
 

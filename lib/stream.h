@@ -65,6 +65,11 @@ struct stream_out_opt {
 	int level;		/* zstd level; 0: STREAM_LEVEL */
 };
 
+/* Where output made under o comes from, as its header will say: the prov of
+ * o->from, then this command. For tools that write no stream. New reference,
+ * NULL without memory (or a command that is not UTF-8). */
+json_t *stream_provenance(const struct stream_out_opt *o);
+
 /* Opens path ("-": stdout; else path.tmp, renamed by stream_finish) and
  * writes the header. */
 struct stream_out *stream_open_out(const char *path,
