@@ -11,6 +11,7 @@
 #   PROFILE        quick or full                         [quick]
 #   DATA           where phases keep what they make      [data]
 #   LAUNCH         put in front of heavy pipeline steps, e.g. 'srun -c 8'
+#   FUZZ_S         seconds a reader is fuzzed               [60]
 #   NVCC           CUDA compiler; absent: the CPU build is complete
 
 MAKEFLAGS += --no-builtin-rules
@@ -174,10 +175,14 @@ test: all $(UNIT) $(FUZZ)
 check-layers:
 	@tests/check/layers.sh
 
+## fuzz: libFuzzer (clang) on every reader, FUZZ_S seconds each
+fuzz:
+	@tests/fuzz/run
+
 ## bench: speeds as ratios to a peer measured in the same run
 bench: all
 	@BIN=$(abspath $(BIN)) tests/bench/run
 
 -include pipelines/main.mk
 
-.PHONY: all help deps install uninstall clean test bench check-layers force
+.PHONY: all help deps install uninstall clean test bench fuzz check-layers force

@@ -330,8 +330,7 @@ uint64_t stream_offset(const struct stream_in *s)
 	return s->at;
 }
 
-/* Equal but for where they come from. */
-static int same_header(const json_t *a, const json_t *b)
+int stream_same(const json_t *a, const json_t *b)
 {
 	json_t *x = json_copy((json_t *)(uintptr_t)a);
 	json_t *y = json_copy((json_t *)(uintptr_t)b);
@@ -358,7 +357,7 @@ static int next_part(struct stream_in *s, struct err *e)
 	h = read_header(s, e);
 	if (!h)
 		return -1;
-	same = same_header(s->header, h);
+	same = stream_same(s->header, h);
 	json_decref(h);
 	if (!same)
 		return stream_bad(s, e, "a stream with another header is "
@@ -499,9 +498,9 @@ static int emit(struct stream_out *s, const void *data, size_t n,
 
 json_t *stream_provenance(const struct stream_out_opt *o)
 {
-	json_t *prov = NULL, *old = NULL, *mine;
+	json_t *prov = NULL, *old = (json_t *)(uintptr_t)o->prov, *mine;
 
-	if (o->from)
+	if (!old && o->from)
 		old = json_object_get(stream_header(o->from), "prov");
 	prov = json_is_array(old) ? json_copy(old) : json_array();
 	if (!o->command || !prov)

@@ -47,6 +47,9 @@ int stream_read(struct stream_in *s, const uint8_t **data, size_t *n,
 /* Records handed out so far, and the decompressed byte offset of the last. */
 uint64_t stream_n_records(const struct stream_in *s);
 uint64_t stream_offset(const struct stream_in *s);
+/* Whether two headers agree in all but their provenance, so that their streams
+ * may be concatenated. */
+int stream_same(const json_t *a, const json_t *b);
 /* Sets e to "NAME: record R at byte B: ..." with ERR_FORMAT; -1. */
 int stream_bad(const struct stream_in *s, struct err *e, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -58,6 +61,7 @@ struct stream_out_opt {
 	const char *kind;
 	json_t *header;		/* extra members; borrowed */
 	const struct stream_in *from;	/* whose prov to extend, or NULL */
+	const json_t *prov;	/* extended instead of from's, or NULL */
 	const char *command;	/* cli_common.command, or NULL: no prov entry */
 	uint64_t seed;
 	json_t *inputs;		/* array of sha256 hex strings, or NULL */
