@@ -86,9 +86,9 @@ endif
 # Everything depends on the flags through this stamp, so that changing them
 # rebuilds and nothing needs `make clean` first.
 FLAGS_NOW = $(CC) $(CPPFLAGS_R1) $(CPPFLAGS) $(CFLAGS_R1) $(CFLAGS) $(LDFLAGS)
-$(B)/flags: force
-	@mkdir -p $(B); echo '$(FLAGS_NOW)' | cmp -s - $@ || \
-		echo '$(FLAGS_NOW)' > $@
+same = $(and $(findstring [$1],[$2]),$(findstring [$2],[$1]))
+$(B)/flags: $(if $(call same,$(shell cat $(B)/flags 2>/dev/null),$(strip $(FLAGS_NOW))),,force)
+	@mkdir -p $(B); echo '$(strip $(FLAGS_NOW))' > $@
 force: ;
 
 # deps first when both are asked for

@@ -1,0 +1,31 @@
+# Phases: what the top Makefile knows of the pipelines (r1-phases(7)).
+#
+#   RELEASE   a file in RELEASE_DIR: the model, its corpus, its sizes
+#   PROFILE   quick or full
+#   DATA      where everything goes: DATA/RELEASE/PROFILE/
+#   LAUNCH    put in front of the heavy steps: 'srun -c 16'
+#   THREADS   threads of each step; no result depends on it
+#
+# Any variable of a release (pipelines/releases/*.mk) and any stage (QTOK,
+# ACTDUMP, TCTRAIN, TCEVAL, ...) may be given on the command line. The work is
+# done by a second make, so that it sees tools that this one has just built.
+
+RELEASE ?= smollm2-135m
+PROFILE ?= quick
+DATA ?= data
+
+PHASES := phase0 phase2
+LATER := phase1 phase3 phase4 phase5 phase6
+
+## phase0: model, corpus and tokens of RELEASE, under DATA/RELEASE/PROFILE
+## phase2: a transcoder for each layer, evaluation, plots, report.md
+$(PHASES): phases ;
+
+phases: $(TOOLS:%=$(BIN)/%)
+	+@$(if $(DRY),,pipelines/locked.sh '$(DATA)/$(RELEASE)/$(PROFILE)') $(MAKE) --no-print-directory -f pipelines/run.mk $(filter $(PHASES),$(MAKECMDGOALS)) RELEASE='$(RELEASE)' PROFILE='$(PROFILE)' DATA='$(DATA)' BIN='$(BIN)'
+DRY := $(findstring n,$(firstword -$(MAKEFLAGS)))
+
+$(LATER):
+	@echo '$@: phase $(@:phase%=%) is not part of this version; there are: $(PHASES)' >&2; exit 2
+
+.PHONY: $(PHASES) $(LATER) phases
