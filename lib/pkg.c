@@ -33,7 +33,9 @@ static const struct {
 	},
 	[PKG_DEB] = {
 		"deb", "=", ".deb",
-		{ "apt-get", "-q", "download", NULL },
+		/* root need not hand the folder to apt's own user */
+		{ "apt-get", "-qq", "-o", "APT::Sandbox::User=root",
+		  "download", NULL },
 		{ "dpkg-deb", "-x", NULL }, NULL,
 	},
 };
@@ -60,10 +62,10 @@ static int run(const char *const *argv, const char *dir, struct err *e)
 		if (errno != EINTR)
 			return err_sys(e, "%s", argv[0]);
 	if (WIFSIGNALED(status))
-		return err_set(e, ERR_IO, "%s %s: killed by signal %d",
-		               argv[0], argv[1], WTERMSIG(status));
+		return err_set(e, ERR_IO, "%s: killed by signal %d", argv[0],
+		               WTERMSIG(status));
 	if (WEXITSTATUS(status) != 0)
-		return err_set(e, ERR_IO, "%s %s: exit %d", argv[0], argv[1],
+		return err_set(e, ERR_IO, "%s: exit %d", argv[0],
 		               WEXITSTATUS(status));
 	return 0;
 }
