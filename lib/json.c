@@ -39,6 +39,7 @@ static int too_deep(const char *s, size_t n)
 json_t *json_parse(const char *text, size_t n, const char *name,
                    struct err *e)
 {
+	const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
 	json_error_t je;
 	json_t *j;
 
@@ -47,7 +48,11 @@ json_t *json_parse(const char *text, size_t n, const char *name,
 		        DEPTH_MAX);
 		return NULL;
 	}
-	j = json_loadb(text, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &je);
+	j = json_loadb(text, n, flags, &je);
+	/* Python writes integers of any length (1e30 as a model's "no limit"):
+	 * then take every number as a real */
+	if (!j && json_error_code(&je) == json_error_numeric_overflow)
+		j = json_loadb(text, n, flags | JSON_DECODE_INT_AS_REAL, &je);
 	if (!j)
 		err_set(e, ERR_FORMAT, "%s: byte %d: %s", name, je.position,
 		        je.text);
@@ -107,10 +112,17 @@ int json_int(const json_t *obj, const char *key, int64_t lo, int64_t hi,
 
 	if (!v && (def < lo || def > hi))
 		return err_set(e, ERR_FORMAT, "no %s", key);
-	if (v && !json_is_integer(v))
-		return err_set(e, ERR_FORMAT, "%s: wanted an integer", key);
-	if (v)
+	if (json_is_integer(v)) {
 		n = json_integer_value(v);
+	} else if (v) {
+		double x = json_real_value(v);
+
+		/* a whole real, exactly held, is as good (json_parse) */
+		if (!json_is_real(v) || x != floor(x) || fabs(x) > 0x1p53)
+			return err_set(e, ERR_FORMAT, "%s: wanted an integer",
+			               key);
+		n = (int64_t)x;
+	}
 	if (n < lo || n > hi)
 		return err_set(e, ERR_FORMAT, "%s is %lld, wanted %lld to "
 		               "%lld", key, (long long)n, (long long)lo,

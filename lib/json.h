@@ -15,7 +15,8 @@
 #include "err.h"
 
 /* Parses one JSON text of n bytes. name is for messages. New reference, or
- * NULL with ERR_FORMAT. Duplicate keys: the last wins. Depth <= 512. */
+ * NULL with ERR_FORMAT. Duplicate keys: the last wins. Depth <= 512. When some
+ * integer is beyond 64 bits, all integers become reals. */
 json_t *json_parse(const char *text, size_t n, const char *name,
                    struct err *e);
 

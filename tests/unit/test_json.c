@@ -91,6 +91,21 @@ static void getters_check_type_and_range(void **state)
 	json_decref(o);
 }
 
+static void integers_beyond_64_bits_become_reals(void **state)
+{
+	json_t *o = parse("{\"big\": 1000000000000000019884624838656, "
+	                  "\"n\": 7, \"r\": 2.5}");
+	int64_t n;
+
+	(void)state;
+	assert_non_null(o);
+	assert_int_equal(json_int(o, "n", 0, 9, -1, &n, &e), 0);
+	assert_int_equal(n, 7);
+	assert_int_equal(json_int(o, "r", 0, 9, -1, &n, &e), -1);
+	assert_int_equal(json_int(o, "big", 0, 9, -1, &n, &e), -1);
+	json_decref(o);
+}
+
 static void files_are_bounded(void **state)
 {
 	char path[] = "/tmp/r1-test-json.XXXXXX";
@@ -118,6 +133,7 @@ int main(void)
 		cmocka_unit_test(errors_name_source_and_byte),
 		cmocka_unit_test(depth_is_bounded),
 		cmocka_unit_test(getters_check_type_and_range),
+		cmocka_unit_test(integers_beyond_64_bits_become_reals),
 		cmocka_unit_test(files_are_bounded),
 	};
 
