@@ -299,6 +299,24 @@ static json_t *array_to_json(const msgpack_object *o, struct err *e)
 	return out;
 }
 
+/* out[k] = v, taking v also on error. */
+static int set_member(json_t *out, const msgpack_object_str *k, json_t *v,
+                      struct err *e)
+{
+	char *key = mem_strndup(k->ptr ? k->ptr : "", k->size, e);
+	int rc = 0;
+
+	if (!key || json_object_get(out, key)) {
+		json_decref(v);
+		rc = key ? err_set(e, ERR_FORMAT, "map key '%s' stands twice",
+		                   key) : -1;
+	} else if (json_object_set_new(out, key, v) < 0) {
+		rc = err_set(e, ERR_FORMAT, "a map key that is not UTF-8");
+	}
+	mem_free(key);
+	return rc;
+}
+
 static json_t *map_to_json(const msgpack_object *o, struct err *e)
 {
 	json_t *out = json_object();
@@ -315,23 +333,10 @@ static json_t *map_to_json(const msgpack_object *o, struct err *e)
 			        "found %s", mpk_type(&kv->key));
 		else
 			v = mpk_to_json(&kv->val, e);
-		/* json_object_setn is newer than Debian 12's jansson's floor
-		 * in other systems; a copy of a short key costs nothing. */
-		if (v) {
-			char *key = mem_strndup(k->ptr ? k->ptr : "", k->size,
-			                        e);
-			int bad = !key || json_object_get(out, key) ||
-			          json_object_set_new(out, key, v) < 0;
-
-			if (bad && key)
-				err_set(e, ERR_FORMAT, "map key '%s' is no "
-				        "UTF-8 or stands twice", key);
-			mem_free(key);
-			if (!bad)
-				continue;
+		if (!v || set_member(out, k, v, e) < 0) {
+			json_decref(out);
+			return NULL;
 		}
-		json_decref(out);
-		return NULL;
 	}
 	return out;
 }

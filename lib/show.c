@@ -184,15 +184,18 @@ json_t *show_record(const json_t *header, const msgpack_object *record,
 		if (!v && (v = mpk_to_json(&kv->val, e)))
 			v = shorten(v, max_items);
 		key = mem_strndup(k->ptr ? k->ptr : "", k->size, e);
-		if (!v || !key || json_object_set_new(out, key, v) < 0) {
-			if (v && key)
-				err_set(e, ERR_FORMAT, "map key '%s' is not "
-				        "UTF-8", key);
-			mem_free(key);
+		if (!key) {
+			json_decref(v);
+			v = NULL;
+		} else if (v && json_object_set_new(out, key, v) < 0) {
+			v = NULL;
+			err_set(e, ERR_FORMAT, "a map key that is not UTF-8");
+		}
+		mem_free(key);
+		if (!v) {
 			json_decref(out);
 			return NULL;
 		}
-		mem_free(key);
 	}
 	return out;
 }
