@@ -22,6 +22,7 @@
 #include "err.h"
 #include "model.h"
 #include "tc.h"
+#include "tok.h"
 
 /* ---- the text ---- */
 
@@ -114,6 +115,14 @@ void eval_result_free(struct eval_result *r);
 int eval_generate(struct model *m, const struct eval_set *s, size_t k,
                   size_t skip, const uint32_t *ids, size_t n, size_t n_new,
                   uint32_t *out, size_t *n_out, int *ended, struct err *e);
+
+/* A prompt (special tokens in it recognised, bos added where the tokenizer
+ * does) continued with and without s, as a member of "generations" in
+ * tceval(1). New reference. */
+json_t *eval_continue(struct model *m, const struct eval_set *s,
+                      const struct eval_opt *o, const struct tok *t,
+                      struct tok_work *w, const char *prompt, size_t n_new,
+                      struct err *e);
 
 /* ---- reports (tceval(1) names the members) ---- */
 

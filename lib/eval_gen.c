@@ -88,3 +88,67 @@ done:
 	eval_coder_free(&g.coder);
 	return rc;
 }
+
+/* ids[n] as an array, and the text they spell. */
+static json_t *spelled(const struct tok *t, const uint32_t *ids, size_t n,
+                       int ended, struct err *e)
+{
+	json_t *list = json_array(), *text = NULL, *obj = NULL;
+	size_t i, n_piece, have = 0, cap = 0;
+	char *bytes = NULL;
+	const char *piece;
+
+	for (i = 0; i < n; i++) {
+		piece = tok_bytes(t, ids[i], &n_piece);
+		json_array_append_new(list, json_integer(ids[i]));
+		if (mem_grow(&bytes, &cap, have + n_piece + 1, 1, e) < 0)
+			goto done;
+		memcpy(bytes + have, piece, n_piece);
+		have += n_piece;
+	}
+	if ((text = eval_json_string(bytes ? bytes : "", have, e)))
+		obj = json_pack("{s:O,s:O,s:b}", "text", text, "ids", list,
+		                "ended", ended);
+done:
+	mem_free(bytes);
+	json_decref(text);
+	json_decref(list);
+	return obj;
+}
+
+json_t *eval_continue(struct model *m, const struct eval_set *s,
+                      const struct eval_opt *o, const struct tok *t,
+                      struct tok_work *w, const char *prompt, size_t n_new,
+                      struct err *e)
+{
+	uint32_t *ids = NULL, *out[2] = { NULL, NULL };
+	size_t n = 0, cap = 0, n_out[2], same = 0;
+	json_t *side[2] = { NULL, NULL }, *obj = NULL;
+	int i, ended;
+
+	if (tok_encode(t, w, prompt, strlen(prompt), TOK_SPECIAL | TOK_ADD,
+	               &ids, &n, &cap, e) < 0)
+		return NULL;
+	for (i = 0; i < 2; i++)
+		if (!(out[i] = mem_array(n_new, sizeof(**out), e)) ||
+		    eval_generate(m, i ? s : NULL, o->k, o->skip, ids, n, n_new,
+		                  out[i], &n_out[i], &ended, e) < 0 ||
+		    !(side[i] = spelled(t, out[i], n_out[i], ended, e)))
+			goto done;
+	while (same < n_out[0] && same < n_out[1] &&
+	       out[0][same] == out[1][same])
+		same++;
+	obj = json_pack("{s:o,s:I,s:O,s:O,s:I}",
+	                "prompt", eval_json_string(prompt, strlen(prompt), e),
+	                "prompt_tokens", (json_int_t)n, "original", side[0],
+	                "replaced", side[1], "same_tokens", (json_int_t)same);
+	if (!obj)
+		err_set(e, ERR_MEM, "no memory for the report");
+done:
+	for (i = 0; i < 2; i++) {
+		json_decref(side[i]);
+		mem_free(out[i]);
+	}
+	mem_free(ids);
+	return obj;
+}

@@ -1,0 +1,379 @@
+/* tceval: measure what transcoders keep of a model's MLPs.
+ * stdin: tokens/1.  stdout: one JSON object, eval/1. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "dev.h"
+#include "eval.h"
+#include "file.h"
+#include "json.h"
+#include "mem.h"
+#include "metrics.h"
+#include "progress.h"
+#include "rec.h"
+#include "tok.h"
+
+struct opts {
+	const char *model, *transcoders, *layers;
+	int64_t k, skip, fvu_tokens, ce_tokens, ablation_tokens, batch;
+	const char *ablations, *csv;
+	struct cli_list generate;
+	const char *prompts;
+	int64_t gen_tokens;
+	const char *tokenizer;
+};
+
+#define TOKENS_MAX 1e12
+
+static const struct cli_opt options[] = {
+	CLI_STR('m', "model", struct opts, model, "MODEL", NULL,
+	        "Hugging Face folder or GGUF file"),
+	CLI_STR('t', "transcoders", struct opts, transcoders, "DIR", NULL,
+	        "folder of layers.N.mlp/, as tctrain and sparsify write"),
+	CLI_STR('l', "layers", struct opts, layers, "LIST", "all",
+	        "layers to evaluate, as 0,4-7"),
+	CLI_LONG('k', "k", struct opts, k, "N", 0, 1e6, "0",
+	         "active latents per position; 0: as trained"),
+	CLI_LONG(0, "skip", struct opts, skip, "N", 0, 1e6, "1",
+	         "first positions of a sequence to leave alone"),
+	CLI_LONG(0, "fvu-tokens", struct opts, fvu_tokens, "N", 0, TOKENS_MAX,
+	         "64k", "tokens for reconstruction; 0: all"),
+	CLI_LONG(0, "ce-tokens", struct opts, ce_tokens, "N", 0, TOKENS_MAX,
+	         "4k", "tokens for cross-entropy; 0: all"),
+	CLI_LONG(0, "ablation-tokens", struct opts, ablation_tokens, "N", 0,
+	         TOKENS_MAX, "0", "how many of those also run ablated; 0: all"),
+	CLI_CHOICE(0, "ablations", struct opts, ablations,
+	           "none|zero|mean|zero,mean", "zero,mean",
+	           "what else to put in the MLP's place"),
+	CLI_LONG(0, "batch", struct opts, batch, "N", 1, 1e6, "1024",
+	         "tokens that run together"),
+	CLI_STR(0, "csv", struct opts, csv, "FILE", NULL,
+	        "also write the layers' numbers there"),
+	CLI_LIST(0, "generate", struct opts, generate, "TEXT",
+	         "continue this prompt, with and without (repeatable)"),
+	CLI_STR(0, "prompts", struct opts, prompts, "FILE", NULL,
+	        "prompts from JSON lines, member text"),
+	CLI_LONG(0, "gen-tokens", struct opts, gen_tokens, "N", 1, 1e5, "64",
+	         "longest continuation"),
+	CLI_STR(0, "tokenizer", struct opts, tokenizer, "PATH", NULL,
+	        "tokenizer of the prompts; default: the model's"),
+	CLI_END
+};
+
+static const struct cli_tool tool = {
+	.name = "tceval",
+	.brief = "measure what transcoders keep of a model's MLPs",
+	.options = options
+};
+
+static struct eval_opt eval_options(const struct opts *o)
+{
+	struct eval_opt v = {
+		.k = (size_t)o->k, .skip = (size_t)o->skip,
+		.fvu_tokens = (size_t)o->fvu_tokens,
+		.ce_tokens = (size_t)o->ce_tokens,
+		.ablation_tokens = (size_t)o->ablation_tokens,
+		.batch = (size_t)o->batch,
+		.zero = strstr(o->ablations, "zero") != NULL,
+		.mean = strstr(o->ablations, "mean") != NULL
+	};
+
+	return v;
+}
+
+/* As much of the stream as the budgets ask for; the rest is read to the end
+ * all the same, so that a cut stream is noticed and its writer lives. */
+static int read_text(struct rec_tokens_in *in, const struct opts *o,
+                     const struct model_cfg *c, struct eval_text *t,
+                     struct err *e)
+{
+	size_t want = (size_t)(o->fvu_tokens > o->ce_tokens ? o->fvu_tokens
+	                                                    : o->ce_tokens);
+	struct rec_tokens r;
+	size_t i;
+	int got;
+
+	if (!o->fvu_tokens || !o->ce_tokens)
+		want = SIZE_MAX;
+	while ((got = rec_tokens_read(in, &r, e)) > 0) {
+		if (t->n >= want)
+			continue;
+		if (r.n > c->n_ctx)
+			return stream_bad(rec_tokens_stream(in), e,
+			                  "a sequence of %zu tokens, the model "
+			                  "takes %u", r.n, c->n_ctx);
+		for (i = 0; i < r.n; i++)
+			if (r.ids[i] >= c->n_vocab)
+				return stream_bad(rec_tokens_stream(in), e,
+				                  "token %u, the model's "
+				                  "vocabulary has %u",
+				                  r.ids[i], c->n_vocab);
+		if (eval_text_add(t, r.ids, r.n, e) < 0)
+			return -1;
+	}
+	return got;
+}
+
+/* ---- continuations ---- */
+
+/* What continuing a prompt takes. */
+struct writer {
+	struct model *model;
+	const struct eval_set *set;
+	const struct eval_opt *opt;
+	struct tok *tok;
+	struct tok_work *work;
+	size_t n_new;
+	json_t *list;		/* of what was continued */
+};
+
+static int write_on(const struct writer *w, const char *prompt, struct err *e)
+{
+	json_t *j = eval_continue(w->model, w->set, w->opt, w->tok, w->work,
+	                          prompt, w->n_new, e);
+
+	return j ? json_array_append_new(w->list, j) : -1;
+}
+
+/* The member text of each line. */
+static int write_file(const struct writer *w, const char *path, struct err *e)
+{
+	FILE *f = fopen(path, "r");
+	char *line = NULL;
+	size_t cap = 0, at = 0;
+	ssize_t n;
+	int rc = 0;
+
+	if (!f)
+		return err_sys(e, "%s", path);
+	while (rc == 0 && (n = getline(&line, &cap, f)) > 0) {
+		json_t *j = json_parse(line, (size_t)n, path, e);
+		const char *text = NULL;
+
+		at++;
+		if (!j || json_str(j, "text", NULL, &text, e) < 0)
+			rc = err_wrap(e, "line %zu", at);
+		else if (!text)
+			rc = err_set(e, ERR_FORMAT, "%s: line %zu has no "
+			             "member text", path, at);
+		else
+			rc = write_on(w, text, e);
+		json_decref(j);
+	}
+	if (rc == 0 && ferror(f))
+		rc = err_sys(e, "%s", path);
+	free(line);
+	fclose(f);
+	return rc;
+}
+
+static int continuations(const struct opts *o, struct writer *w,
+                         struct err *e)
+{
+	size_t i;
+	int rc = -1;
+
+	if (!o->generate.n && !o->prompts)
+		return 0;
+	if (!(w->tok = tok_open(o->tokenizer ? o->tokenizer : o->model, e)) ||
+	    !(w->work = tok_work_new(w->tok, e)))
+		goto done;
+	for (i = 0; i < o->generate.n; i++)
+		if (write_on(w, o->generate.item[i], e) < 0)
+			goto done;
+	rc = o->prompts ? write_file(w, o->prompts, e) : 0;
+done:
+	tok_work_free(w->work);
+	tok_free(w->tok);
+	return rc;
+}
+
+/* ---- the report ---- */
+
+/* What stands in front of the results. */
+static json_t *head(const struct opts *o, const struct eval_opt *v,
+                    const struct model_cfg *c, const struct rec_tokens_head *h,
+                    const struct eval_result *r)
+{
+	json_t *ablations = json_array();
+
+	if (v->zero)
+		json_array_append_new(ablations, json_string("zero"));
+	if (v->mean)
+		json_array_append_new(ablations, json_string("mean"));
+	return json_pack("{s:s, s:{s:s,s:s,s:i,s:i}, s:{s:s,s:i,s:I,s:I,s:I},"
+	                 "s:{s:s,s:I,s:I,s:I,s:o}, s:{s:o,s:o}}",
+	                 "kind", "eval/1",
+	                 "model", "name", c->name, "fingerprint",
+	                 c->fingerprint, "n_layers", (int)c->n_layers,
+	                 "d_model", (int)c->d_model,
+	                 "tokens", "tokenizer", h->tokenizer,
+	                 "n_ctx", (int)h->n_ctx, "fvu_positions",
+	                 (json_int_t)r->fvu_positions, "ce_predictions",
+	                 (json_int_t)r->ce_predictions, "ablation_predictions",
+	                 (json_int_t)r->ablation_predictions,
+	                 "settings", "site", REC_SITE_MLP, "k",
+	                 (json_int_t)o->k, "skip", (json_int_t)o->skip,
+	                 "batch", (json_int_t)o->batch, "ablations", ablations,
+	                 "base", "ce", eval_json_number(r->ce), "ablation_ce",
+	                 eval_json_number(r->ablation_ce));
+}
+
+static int report(const struct opts *o, const struct eval_result *r,
+                  json_t *obj, json_t *list, const struct rec_tokens_in *in,
+                  const struct cli_common *c, const char *fingerprint,
+                  struct err *e)
+{
+	struct stream_out_opt out = {
+		.from = rec_tokens_stream(in), .command = c->command,
+		.seed = c->seed, .inputs = json_pack("[s]", fingerprint)
+	};
+	char *text = NULL, *csv = NULL;
+	int rc = -1;
+
+	if (eval_result_json(r, obj, e) < 0)
+		goto done;
+	if (json_object_set(obj, "generations", list) < 0 ||
+	    json_object_set_new(obj, "prov", stream_provenance(&out)) < 0) {
+		err_set(e, ERR_FORMAT, "the report cannot be made (a command "
+		        "line that is not UTF-8?)");
+		goto done;
+	}
+	if (!(text = eval_json_text(obj, e)))
+		goto done;
+	fputs(text, stdout);
+	if (o->csv && (!(csv = eval_csv_text(r, e)) ||
+	               file_write(o->csv, csv, strlen(csv), e) < 0))
+		goto done;
+	rc = 0;
+done:
+	json_decref(out.inputs);
+	mem_free(text);
+	mem_free(csv);
+	return rc;
+}
+
+/* ---- while it runs ---- */
+
+struct watch {
+	struct progress progress;
+	struct metrics *metrics;
+	int begun;
+	struct err err;		/* the first failure of metrics */
+};
+
+static void show_step(void *ctx, double done, double total)
+{
+	struct watch *w = ctx;
+
+	if (!w->begun++)
+		progress_start(&w->progress, w->progress.fn, w->progress.ctx,
+		               "GFLOP", 0, (uint64_t)(total * 2e-9));
+	progress_at(&w->progress, (uint64_t)(done * 2e-9), NULL);
+}
+
+/* One line: the event, and those members of obj (taken) that are known. */
+static void say(struct watch *w, const char *event, json_t *obj)
+{
+	json_t *line, *v;
+	const char *key;
+
+	if (!metrics_wanted(w->metrics) || !obj || w->err.code) {
+		json_decref(obj);
+		return;
+	}
+	line = json_pack("{s:s}", "event", event);
+	json_object_foreach(obj, key, v)
+		if (!json_is_null(v))
+			json_object_set(line, key, v);
+	json_decref(obj);
+	metrics_write(w->metrics, line, &w->err);
+}
+
+static void show_stats(void *ctx, const struct eval_layer *l)
+{
+	say(ctx, "fvu", eval_layer_json(l, NULL));
+}
+
+static int show_result(struct watch *w, const struct eval_result *r,
+                       const json_t *obj, struct err *e)
+{
+	int i;
+
+	for (i = 0; i < r->n; i++)
+		say(w, "ce", eval_layer_json(&r->layer[i], NULL));
+	say(w, "all", json_incref(json_object_get(obj, "all")));
+	if (w->err.code)
+		*e = w->err;
+	return w->err.code ? -1 : 0;
+}
+
+static int run(const struct opts *o, const struct cli_common *c,
+               struct watch *w, struct err *e)
+{
+	struct eval_watch watch = { show_step, show_stats, w };
+	struct log log = cli_log(&tool);
+	struct eval_opt v = eval_options(o);
+	struct eval_set set = { 0 };
+	struct eval_text text = { 0 };
+	struct eval_result r = { 0 };
+	struct rec_tokens_head h;
+	struct rec_tokens_in *in = NULL;
+	struct dev *d = NULL;
+	struct model *m = NULL;
+	json_t *obj = NULL, *list = json_array();
+	int rc = -1;
+
+	if (!(in = rec_tokens_open("-", &h, e)) ||
+	    !(d = dev_open(c->device, c->threads, e)) ||
+	    !(m = model_open(o->model, d, c->progress ? &log : NULL, e)) ||
+	    eval_set_open(&set, o->transcoders, o->layers, m, e) < 0 ||
+	    read_text(in, o, model_cfg(m), &text, e) < 0 ||
+	    eval_run(&v, m, &set, &text, &watch, &r, e) < 0 ||
+	    continuations(o, &(struct writer) { m, &set, &v, NULL, NULL,
+	                  (size_t)o->gen_tokens, list }, e) < 0)
+		goto done;
+	if (!(obj = head(o, &v, model_cfg(m), &h, &r)))
+		err_set(e, ERR_MEM, "no memory for the report");
+	else
+		rc = report(o, &r, obj, list, in, c,
+		            model_cfg(m)->fingerprint, e);
+	if (rc == 0)
+		rc = show_result(w, &r, obj, e);
+done:
+	json_decref(obj);
+	json_decref(list);
+	eval_result_free(&r);
+	eval_text_free(&text);
+	eval_set_free(&set);
+	model_free(m);
+	dev_free(d);
+	rec_tokens_close(in);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct opts o;
+	struct cli_common c;
+	struct err e = { 0 };
+	struct watch w = { .progress.ctx = (void *)&tool };
+	int rc;
+
+	cli_parse(&tool, argc, argv, &o, sizeof(o), &c);
+	if (!o.model || !o.transcoders)
+		cli_usage(&tool, "--%s is missing",
+		          o.model ? "transcoders" : "model");
+	w.progress.fn = c.progress ? cli_progress : NULL;
+	if (!(w.metrics = metrics_open(c.metrics, 0, &e)))
+		cli_die(&tool, &e);
+	rc = run(&o, &c, &w, &e);
+	if (metrics_close(w.metrics, rc < 0 ? NULL : &e) < 0 || rc < 0)
+		cli_die(&tool, &e);
+	cli_close_stdout(&tool);
+	free(c.command);
+	free(o.generate.item);
+	return 0;
+}
