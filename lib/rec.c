@@ -114,26 +114,31 @@ static int tokens_head(const json_t *h, struct rec_tokens_head *t,
 	return 0;
 }
 
-struct rec_tokens_in *rec_tokens_open(const char *path,
-                                      struct rec_tokens_head *h,
-                                      struct err *e)
+struct rec_tokens_in *rec_tokens_open(const char *path, struct rec_tokens_head *h,
+                                  struct err *e)
+{
+	struct stream_in *s = stream_open_in(path, "tokens/1", e);
+
+	return s ? rec_tokens_on(s, h, e) : NULL;
+}
+
+struct rec_tokens_in *rec_tokens_on(struct stream_in *s, struct rec_tokens_head *h,
+                                struct err *e)
 {
 	struct rec_tokens_in *r = mem_array(1, sizeof(*r), e);
 
-	if (!r)
+	if (!r) {
+		stream_close_in(s);
 		return NULL;
-	r->b.s = stream_open_in(path, "tokens/1", e);
-	if (!r->b.s)
-		goto fail;
-	if (tokens_head(stream_header(r->b.s), &r->head, e) < 0) {
-		err_wrap(e, "%s: header", stream_name(r->b.s));
-		goto fail;
+	}
+	r->b.s = s;
+	if (tokens_head(stream_header(s), &r->head, e) < 0) {
+		err_wrap(e, "%s: header", stream_name(s));
+		rec_tokens_close(r);
+		return NULL;
 	}
 	*h = r->head;
 	return r;
-fail:
-	rec_tokens_close(r);
-	return NULL;
 }
 
 const struct stream_in *rec_tokens_stream(const struct rec_tokens_in *r)
@@ -365,22 +370,28 @@ static int acts_head(const json_t *h, struct rec_acts_head *a, struct err *e)
 struct rec_acts_in *rec_acts_open(const char *path, struct rec_acts_head *h,
                                   struct err *e)
 {
+	struct stream_in *s = stream_open_in(path, "acts/1", e);
+
+	return s ? rec_acts_on(s, h, e) : NULL;
+}
+
+struct rec_acts_in *rec_acts_on(struct stream_in *s, struct rec_acts_head *h,
+                                struct err *e)
+{
 	struct rec_acts_in *r = mem_array(1, sizeof(*r), e);
 
-	if (!r)
+	if (!r) {
+		stream_close_in(s);
 		return NULL;
-	r->b.s = stream_open_in(path, "acts/1", e);
-	if (!r->b.s)
-		goto fail;
-	if (acts_head(stream_header(r->b.s), &r->head, e) < 0) {
-		err_wrap(e, "%s: header", stream_name(r->b.s));
-		goto fail;
+	}
+	r->b.s = s;
+	if (acts_head(stream_header(s), &r->head, e) < 0) {
+		err_wrap(e, "%s: header", stream_name(s));
+		rec_acts_close(r);
+		return NULL;
 	}
 	*h = r->head;
 	return r;
-fail:
-	rec_acts_close(r);
-	return NULL;
 }
 
 const struct stream_in *rec_acts_stream(const struct rec_acts_in *r)

@@ -48,6 +48,11 @@ struct rec_tokens_in;
 struct rec_tokens_in *rec_tokens_open(const char *path,
                                       struct rec_tokens_head *h,
                                       struct err *e);
+/* The same on a stream that is open (for a tool that takes several kinds: it
+ * looks at stream_kind first); s is taken over, also on error. */
+struct rec_tokens_in *rec_tokens_on(struct stream_in *s,
+                                    struct rec_tokens_head *h,
+                                    struct err *e);
 int rec_tokens_read(struct rec_tokens_in *r, struct rec_tokens *t,
                     struct err *e);
 /* The stream under it, to extend its provenance and for messages. */
@@ -87,6 +92,8 @@ struct rec_acts {
 struct rec_acts_in;
 struct rec_acts_in *rec_acts_open(const char *path, struct rec_acts_head *h,
                                   struct err *e);
+struct rec_acts_in *rec_acts_on(struct stream_in *s, struct rec_acts_head *h,
+                                struct err *e);
 /* NaN or infinite values are an error naming layer and position. */
 int rec_acts_read(struct rec_acts_in *r, struct rec_acts *a, struct err *e);
 const struct stream_in *rec_acts_stream(const struct rec_acts_in *r);

@@ -167,6 +167,11 @@ struct train_work *train_work_new(const struct train_cfg *c, struct dev *d,
 	return w;
 }
 
+struct dev *train_work_dev(const struct train_work *w)
+{
+	return w->dev;
+}
+
 void train_work_free(struct train_work *w)
 {
 	const struct dev_ops *d;
@@ -228,6 +233,21 @@ size_t train_layer_bytes(const struct train_cfg *c)
 	return values * sizeof(float) * (1 + (size_t)train_moments(c)) +
 	       lat * (sizeof(uint64_t) + 1) + held * sizeof(float) *
 	       (t->d_out + (t->transcode ? t->d_in : 0));
+}
+
+size_t train_work_bytes(const struct train_cfg *c)
+{
+	const struct tc_cfg *t = &c->tc;
+	size_t rows = c->batch, bytes;
+
+	bytes = rows * (t->d_in + (size_t)t->d_out * (1 + t->multi_topk +
+	        (c->auxk_alpha > 0) + 1) + 2 * (size_t)t->k);
+	if (t->skip)
+		bytes += (size_t)t->d_in * t->d_out;
+	if (c->auxk_alpha > 0)
+		bytes += (size_t)t->n_latents * (t->d_in + 2) +
+		         rows * 2 * aux_k(t);
+	return bytes * sizeof(float);
 }
 
 int train_hold(struct train_layer *t, size_t rows, struct err *e)
@@ -319,10 +339,18 @@ static long take_batches(struct train_layer *t, const float *x, const float *y,
 {
 	size_t at = 0;
 
-	for (; at + t->cfg.batch <= n && !finished(t); at += t->cfg.batch)
+	for (; at + t->cfg.batch <= n && !finished(t); at += t->cfg.batch) {
+		struct train_stats s;
+
 		if (train_step(t, x + at * t->cfg.tc.d_in,
 		               y + at * t->cfg.tc.d_out, e) < 0)
 			return -1;
+		if (!t->on_step)
+			continue;
+		train_layer_stats(t, &s);
+		if (t->on_step(t->on_step_ctx, &s, e) < 0)
+			return -1;
+	}
 	return (long)at;
 }
 
@@ -411,6 +439,22 @@ int train_layer_finish(struct train_layer *t, struct err *e)
 	if (t->started || t->n_held < t->cfg.batch)
 		return 0;
 	return start_held(t, e);
+}
+
+uint64_t train_layer_steps(const struct train_layer *t)
+{
+	return t->stats.step;
+}
+
+uint64_t train_layer_rows(const struct train_layer *t)
+{
+	return t->stats.rows + t->n_held;
+}
+
+void train_layer_on_step(struct train_layer *t, train_step_fn *fn, void *ctx)
+{
+	t->on_step = fn;
+	t->on_step_ctx = ctx;
 }
 
 void train_layer_stats(const struct train_layer *t, struct train_stats *s)

@@ -73,6 +73,7 @@ struct train_work;
 struct train_work *train_work_new(const struct train_cfg *c, struct dev *d,
                                   struct err *e);
 void train_work_free(struct train_work *w);
+struct dev *train_work_dev(const struct train_work *w);
 
 struct train_layer;
 /* Begins a transcoder for `layer` (names it in messages and seeds it). w and
@@ -101,6 +102,14 @@ struct train_stats {		/* of the latest step */
 	double silent;		/* the same within the last 16,384 rows */
 };
 void train_layer_stats(const struct train_layer *t, struct train_stats *s);
+uint64_t train_layer_steps(const struct train_layer *t);
+/* Rows it was given: stats.rows and those waiting for a batch. */
+uint64_t train_layer_rows(const struct train_layer *t);
+
+/* To be called after every step, with its measurements. */
+typedef int train_step_fn(void *ctx, const struct train_stats *s,
+                          struct err *e);
+void train_layer_on_step(struct train_layer *t, train_step_fn *fn, void *ctx);
 
 /* The transcoder as it stands, plain: normalisation folded in, schedule-free
  * average taken. NULL with ERR_RANGE before the first step. */

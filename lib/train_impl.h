@@ -44,6 +44,8 @@ struct train_layer {
 	float *held_x, *held_y;	/* rows not yet in a batch; y: NULL if x */
 	size_t n_held, held_max;
 	struct train_stats stats;
+	train_step_fn *on_step;
+	void *on_step_ctx;
 };
 
 static inline const struct dev_ops *train_ops(const struct train_layer *t)
