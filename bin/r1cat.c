@@ -8,6 +8,7 @@
 #include "json.h"
 #include "mem.h"
 #include "mpk.h"
+#include "rec.h"
 #include "show.h"
 #include "stream.h"
 
@@ -85,28 +86,60 @@ static int show_one(const struct opts *o, struct stream_in *in, struct err *e)
 	return got < 0 ? -1 : 0;
 }
 
-static int verify_one(struct stream_in *in, struct err *e)
+/* Reads all of a kind whose records have a meaning here, or of any other.
+ * Takes in over. Returns 0 with the number of records and of bytes. */
+static int check_all(struct stream_in *in, uint64_t *records, uint64_t *bytes,
+                     struct err *e)
 {
+	struct rec_tokens_in *tokens = NULL;
+	struct rec_acts_in *acts = NULL;
+	struct rec_tokens_head th;
+	struct rec_acts_head ah;
+	struct rec_tokens t;
+	struct rec_acts a;
 	const uint8_t *data;
-	uint64_t bytes = 0;
 	size_t n;
 	int got;
 
-	while ((got = stream_read(in, &data, &n, e)) == 1) {
-		struct err why = { 0 };
-		struct mpk m = { 0 };
-
-		bytes += n;
-		if (mpk_parse(&m, data, n, &why) < 0)
-			return stream_bad(in, e, "%s", why.msg);
-		mpk_free(&m);
+	if (!strcmp(stream_kind(in), "tokens/1")) {
+		if (!(tokens = rec_tokens_on(in, &th, e)))
+			return -1;
+		while ((got = rec_tokens_read(tokens, &t, e)) > 0)
+			;
+	} else if (!strcmp(stream_kind(in), "acts/1")) {
+		if (!(acts = rec_acts_on(in, &ah, e)))
+			return -1;
+		while ((got = rec_acts_read(acts, &a, e)) > 0)
+			;
+	} else {
+		while ((got = stream_read(in, &data, &n, e)) > 0)
+			;
 	}
-	if (got == 0)
-		printf("%s: %s, %llu records, %llu bytes, ok\n",
-		       stream_name(in), stream_kind(in),
-		       (unsigned long long)stream_n_records(in),
-		       (unsigned long long)bytes);
+	*records = stream_n_records(in);
+	*bytes = stream_offset(in);
+	rec_tokens_close(tokens);
+	rec_acts_close(acts);
+	if (!tokens && !acts)
+		stream_close_in(in);
 	return got;
+}
+
+static int verify_one(struct stream_in *in, struct err *e)
+{
+	char *name = mem_strdup(stream_name(in), e);
+	char *kind = mem_strdup(stream_kind(in), e);
+	uint64_t records, bytes;
+	int rc = -1;
+
+	if (!name || !kind)
+		stream_close_in(in);
+	else if ((rc = check_all(in, &records, &bytes, e)) == 0)
+		printf("%s: %s, %llu records, %llu bytes, ok\n", name, kind,
+		       (unsigned long long)records,
+		       (unsigned long long)bytes);
+	mem_free(name);
+	mem_free(kind);
+	return rc;
 }
 
 /* ---- joining ---- */
@@ -292,13 +325,14 @@ static int run(const struct opts *o, const struct cli_common *c,
 		return -1;
 	for (i = 0; rc == 0 && i < n; i++) {
 		in[i] = stream_open_in(paths[i], NULL, e);
-		if (!in[i])
+		if (!in[i]) {
 			rc = -1;
-		else if (o->concat)
-			continue;
-		else
-			rc = o->verify ? verify_one(in[i], e)
-			               : show_one(o, in[i], e);
+		} else if (o->verify) {
+			rc = verify_one(in[i], e);
+			in[i] = NULL;
+		} else if (!o->concat) {
+			rc = show_one(o, in[i], e);
+		}
 	}
 	if (rc == 0 && o->concat)
 		rc = concat(o, c, in, n, e);

@@ -299,21 +299,27 @@ static json_t *array_to_json(const msgpack_object *o, struct err *e)
 	return out;
 }
 
-/* out[k] = v, taking v also on error. */
-static int set_member(json_t *out, const msgpack_object_str *k, json_t *v,
-                      struct err *e)
+int mpk_set_json(json_t *out, const msgpack_object *key, json_t *v,
+                 struct err *e)
 {
-	char *key = mem_strndup(k->ptr ? k->ptr : "", k->size, e);
-	int rc = 0;
+	const msgpack_object_str *k = &key->via.str;
+	char *name = NULL;
+	int rc = -1;
 
-	if (!key || json_object_get(out, key)) {
-		json_decref(v);
-		rc = key ? err_set(e, ERR_FORMAT, "map key '%s' stands twice",
-		                   key) : -1;
-	} else if (json_object_set_new(out, key, v) < 0) {
-		rc = err_set(e, ERR_FORMAT, "a map key that is not UTF-8");
-	}
-	mem_free(key);
+	if (!v)
+		return -1;
+	if (key->type != MSGPACK_OBJECT_STR ||
+	    (k->size && memchr(k->ptr, 0, k->size)))
+		err_set(e, ERR_FORMAT, "a map key: wanted a str, found %s",
+		        mpk_type(key));
+	else if ((name = mem_strndup(k->size ? k->ptr : "", k->size, e)))
+		rc = 0;
+	if (rc == 0 && (json_object_get(out, name) ||
+	                json_object_set(out, name, v) < 0))
+		rc = err_set(e, ERR_FORMAT, "map key '%s' is no UTF-8 or "
+		             "stands twice", name);
+	json_decref(v);
+	mem_free(name);
 	return rc;
 }
 
@@ -322,22 +328,13 @@ static json_t *map_to_json(const msgpack_object *o, struct err *e)
 	json_t *out = json_object();
 	uint32_t i;
 
-	for (i = 0; out && i < o->via.map.size; i++) {
-		const msgpack_object_kv *kv = &o->via.map.ptr[i];
-		const msgpack_object_str *k = &kv->key.via.str;
-		json_t *v = NULL;
-
-		if (kv->key.type != MSGPACK_OBJECT_STR ||
-		    memchr(k->ptr ? k->ptr : "", 0, k->size))
-			err_set(e, ERR_FORMAT, "a map key: wanted a str, "
-			        "found %s", mpk_type(&kv->key));
-		else
-			v = mpk_to_json(&kv->val, e);
-		if (!v || set_member(out, k, v, e) < 0) {
+	for (i = 0; out && i < o->via.map.size; i++)
+		if (mpk_set_json(out, &o->via.map.ptr[i].key,
+		                 mpk_to_json(&o->via.map.ptr[i].val, e),
+		                 e) < 0) {
 			json_decref(out);
 			return NULL;
 		}
-	}
 	return out;
 }
 

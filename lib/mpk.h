@@ -76,6 +76,10 @@ const char *mpk_type(const msgpack_object *o);
  * keys str; integers above INT64_MAX, NaN, infinities and ext are refused. New
  * reference, or NULL. */
 json_t *mpk_to_json(const msgpack_object *o, struct err *e);
+/* out[key] = v; takes v, which may be NULL (e is set: -1). Keys that are no
+ * UTF-8 str, hold NUL or are there already are ERR_FORMAT. */
+int mpk_set_json(json_t *out, const msgpack_object *key, json_t *v,
+                 struct err *e);
 
 /* ---- writing ---- */
 

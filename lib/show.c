@@ -171,28 +171,13 @@ json_t *show_record(const json_t *header, const msgpack_object *record,
 		const msgpack_object_str *k = &kv->key.via.str;
 		enum dtype type;
 		json_t *v = NULL;
-		char *key;
 
-		if (kv->key.type != MSGPACK_OBJECT_STR) {
-			err_set(e, ERR_FORMAT, "a map key: wanted a str, "
-			        "found %s", mpk_type(&kv->key));
-			json_decref(out);
-			return NULL;
-		}
-		if (type_of(header, k->ptr, k->size, &type))
+		if (kv->key.type == MSGPACK_OBJECT_STR &&
+		    type_of(header, k->ptr, k->size, &type))
 			v = typed(&kv->val, type, max_items);
 		if (!v && (v = mpk_to_json(&kv->val, e)))
 			v = shorten(v, max_items);
-		key = mem_strndup(k->ptr ? k->ptr : "", k->size, e);
-		if (!key) {
-			json_decref(v);
-			v = NULL;
-		} else if (v && json_object_set_new(out, key, v) < 0) {
-			v = NULL;
-			err_set(e, ERR_FORMAT, "a map key that is not UTF-8");
-		}
-		mem_free(key);
-		if (!v) {
+		if (mpk_set_json(out, &kv->key, v, e) < 0) {
 			json_decref(out);
 			return NULL;
 		}

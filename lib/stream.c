@@ -18,6 +18,9 @@
  *
  *   descriptor -> raw[] -> zstd (or as it is) -> buf[start..end) -> objects
  *
+ * Where a zstd frame or a plain stream ends, the next byte says which of the
+ * two follows: streams of both forms may be concatenated.
+ *
  * buf holds the object being assembled and whatever follows it. It grows with
  * bytes that have arrived, never with what a length field announces.
  */
@@ -26,17 +29,19 @@ struct stream_in {
 	int fd;
 	json_t *header;
 	/* source */
-	ZSTD_DCtx *zstd;		/* NULL: plain msgpack */
+	ZSTD_DCtx *zstd;
+	enum { BOUNDARY, FRAME, PLAIN } within;
+	int pending;			/* zstd may hold output back */
 	uint8_t *raw;
 	size_t n_raw, raw_at, raw_cap;
 	uint64_t raw_total;		/* compressed bytes consumed before raw */
 	int eof;
-	int in_frame;			/* a zstd frame has begun, not ended */
 	/* objects */
 	uint8_t *buf;
 	size_t buf_cap, start, end;
 	uint64_t base;			/* stream offset of buf[0] */
 	uint64_t at;			/* stream offset of the last object */
+	uint64_t record;		/* in question, from 1; 0: a header */
 	uint64_t n_records, n_in_part;
 	int done;
 };
@@ -49,8 +54,11 @@ int stream_bad(const struct stream_in *s, struct err *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
+	if (s->record == 0)
+		return err_set(e, ERR_FORMAT, "%s: header at byte %llu: %s",
+		               s->name, (unsigned long long)s->at, what);
 	return err_set(e, ERR_FORMAT, "%s: record %llu at byte %llu: %s",
-	               s->name, (unsigned long long)s->n_records,
+	               s->name, (unsigned long long)s->record,
 	               (unsigned long long)s->at, what);
 }
 
@@ -103,54 +111,85 @@ static int make_room(struct stream_in *s, struct err *e)
 	return mem_grow(&s->buf, &s->buf_cap, s->end + want, 1, e);
 }
 
+/* What raw[] holds, decompressed. */
+static int inflate_some(struct stream_in *s, struct err *e)
+{
+	ZSTD_inBuffer in = { s->raw, s->n_raw, s->raw_at };
+	ZSTD_outBuffer out = { s->buf, s->buf_cap, s->end };
+	size_t rc = ZSTD_decompressStream(s->zstd, &out, &in);
+
+	if (ZSTD_isError(rc))
+		return stream_bad(s, e, "zstd, near compressed byte %llu: %s",
+		                  (unsigned long long)(s->raw_total + in.pos),
+		                  ZSTD_getErrorName(rc));
+	s->raw_at = in.pos;
+	s->end = out.pos;
+	s->pending = rc != 0 && out.pos == out.size;
+	if (rc == 0)
+		s->within = BOUNDARY;
+	return 0;
+}
+
 /* Some more bytes into buf: 1, or 0 when the source has ended, -1 on error. */
 static int fill(struct stream_in *s, struct err *e)
 {
-	size_t before;
+	size_t before, n, room;
 
 	if (make_room(s, e) < 0)
 		return -1;
 	before = s->end;
 	while (s->end == before) {
-		ZSTD_inBuffer in;
-		ZSTD_outBuffer out;
-		size_t rc;
-
-		if (s->raw_at == s->n_raw) {
+		if (s->raw_at == s->n_raw && !s->pending) {
 			if (!s->eof && fill_raw(s, e) < 0)
 				return -1;
-			if (s->eof) {
-				if (s->in_frame)
-					return stream_bad(s, e, "cut inside a "
-						"zstd frame, after %llu "
-						"compressed bytes",
-						(unsigned long long)
-						s->raw_total);
+			if (s->eof && s->within == FRAME)
+				return stream_bad(s, e, "cut inside a zstd "
+				                  "frame, after %llu compressed "
+				                  "bytes", (unsigned long long)
+				                  s->raw_total);
+			if (s->eof)
 				return 0;
-			}
 		}
-		in = (ZSTD_inBuffer){ s->raw, s->n_raw, s->raw_at };
-		out = (ZSTD_outBuffer){ s->buf, s->buf_cap, s->end };
-		if (!s->zstd) {
-			size_t n = in.size - in.pos, room = out.size - out.pos;
+		if (s->within == BOUNDARY) {
+			/* A frame begins with 28 or, to be skipped, 50 to 5f:
+			 * no map does. */
+			uint8_t b = s->raw[s->raw_at];
 
-			n = n < room ? n : room;
-			memcpy(s->buf + s->end, s->raw + s->raw_at, n);
-			s->end += n;
-			s->raw_at += n;
-			return 1;
+			s->within = b == 0x28 || (b & 0xf0) == 0x50 ? FRAME
+			                                            : PLAIN;
 		}
-		rc = ZSTD_decompressStream(s->zstd, &out, &in);
-		if (ZSTD_isError(rc))
-			return stream_bad(s, e, "zstd, near compressed byte "
-				"%llu: %s",
-				(unsigned long long)(s->raw_total + in.pos),
-				ZSTD_getErrorName(rc));
-		s->raw_at = in.pos;
-		s->end = out.pos;
-		s->in_frame = rc != 0;
+		if (s->within == FRAME) {
+			if (inflate_some(s, e) < 0)
+				return -1;
+			continue;
+		}
+		n = s->n_raw - s->raw_at;
+		room = s->buf_cap - s->end;
+		n = n < room ? n : room;
+		memcpy(s->buf + s->end, s->raw + s->raw_at, n);
+		s->end += n;
+		s->raw_at += n;
 	}
 	return 1;
+}
+
+/* A plain stream has ended: what was read behind it goes back to raw[]. */
+static int unread_plain(struct stream_in *s, struct err *e)
+{
+	size_t back = s->end - s->start, rest = s->n_raw - s->raw_at;
+
+	if (s->within != PLAIN)
+		return 0;
+	if (mem_grow(&s->raw, &s->raw_cap, back + rest, 1, e) < 0)
+		return -1;
+	memmove(s->raw + back, s->raw + s->raw_at, rest);
+	memcpy(s->raw, s->buf + s->start, back);
+	s->raw_total += s->raw_at - back;
+	s->raw_at = 0;
+	s->n_raw = back + rest;
+	s->end = s->start;
+	s->within = BOUNDARY;
+	return 0;
 }
 
 /* The next object of at most max bytes: 1, 0 at the end of the source. */
@@ -202,8 +241,10 @@ static json_t *read_header(struct stream_in *s, struct err *e)
 	struct mpk m = { 0 };
 	struct err in = { 0 };
 	json_t *h = NULL;
-	int got = next_object(s, STREAM_HEADER_MAX, &data, &n, e);
+	int got;
 
+	s->record = 0;
+	got = next_object(s, STREAM_HEADER_MAX, &data, &n, e);
 	if (got < 0)
 		return NULL;
 	if (got == 0) {
@@ -222,13 +263,16 @@ static json_t *read_header(struct stream_in *s, struct err *e)
 	} else if (json_integer_value(json_object_get(h, "r1")) != 1) {
 		json_t *v = json_object_get(h, "r1");
 
-		stream_bad(s, e, v ? "header: format version is not 1"
-		                   : "header lacks 'r1': not a stream of this "
-		                     "family");
+		if (json_is_integer(v))
+			stream_bad(s, e, "wanted format version 1, found %lld",
+			           (long long)json_integer_value(v));
+		else
+			stream_bad(s, e, "lacks 'r1', an int: not a stream of "
+			           "this family");
 		json_decref(h);
 		h = NULL;
 	} else if (!json_is_string(json_object_get(h, "kind"))) {
-		stream_bad(s, e, "header lacks 'kind'");
+		stream_bad(s, e, "lacks a str 'kind'");
 		json_decref(h);
 		h = NULL;
 	}
@@ -238,35 +282,20 @@ static json_t *read_header(struct stream_in *s, struct err *e)
 
 static int open_source(struct stream_in *s, const char *path, struct err *e)
 {
-	static const uint8_t magic[4] = { 0x28, 0xb5, 0x2f, 0xfd };
 	int is_stdin = strcmp(path, "-") == 0;
 
 	s->fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
 	if (s->fd < 0)
 		return err_sys(e, "open %s", path);
 	s->name = mem_strdup(is_stdin ? "standard input" : path, e);
-	s->raw_cap = ZSTD_DStreamInSize();
-	s->raw = mem_scratch(s->raw_cap, 1, e);
-	if (!s->name || !s->raw)
+	if (!s->name ||
+	    mem_grow(&s->raw, &s->raw_cap, ZSTD_DStreamInSize(), 1, e) < 0)
 		return -1;
-	/* The first four bytes decide; a pipe may bring them one by one. */
-	while (s->n_raw < sizeof(magic)) {
-		ssize_t got = read(s->fd, s->raw + s->n_raw,
-		                   s->raw_cap - s->n_raw);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return err_sys(e, "%s: read", s->name);
-		if (got == 0)
-			break;
-		s->n_raw += (size_t)got;
-	}
-	if (s->n_raw >= sizeof(magic) && memcmp(s->raw, magic, 4) == 0) {
-		s->zstd = ZSTD_createDCtx();
-		if (!s->zstd)
-			return err_set(e, ERR_MEM, "out of memory");
-	}
+	s->zstd = ZSTD_createDCtx();
+	if (!s->zstd)
+		return err_set(e, ERR_MEM, "out of memory");
+	/* What zstd itself allows by default, 128 MiB, said aloud. */
+	ZSTD_DCtx_setParameter(s->zstd, ZSTD_d_windowLogMax, 27);
 	return 0;
 }
 
@@ -350,6 +379,8 @@ static int next_part(struct stream_in *s, struct err *e)
 	json_t *h;
 	int got = 1, same;
 
+	if (unread_plain(s, e) < 0)
+		return -1;
 	while (got > 0 && s->start == s->end)
 		got = fill(s, e);
 	if (got <= 0)
@@ -400,8 +431,10 @@ int stream_read(struct stream_in *s, const uint8_t **data, size_t *n,
                 struct err *e)
 {
 	while (!s->done) {
-		int got = next_object(s, STREAM_RECORD_MAX, data, n, e);
+		int got;
 
+		s->record = s->n_records + 1;
+		got = next_object(s, STREAM_RECORD_MAX, data, n, e);
 		if (got < 0)
 			return -1;
 		if (got == 0)
@@ -496,6 +529,22 @@ static int emit(struct stream_out *s, const void *data, size_t n,
 	return 0;
 }
 
+/* A command may name files in any encoding; a header is UTF-8. */
+static json_t *command_json(const char *command)
+{
+	json_t *j = json_string(command);
+	char *copy, *p;
+
+	if (j || !(copy = mem_strdup(command, NULL)))
+		return j;
+	for (p = copy; *p; p++)
+		if (*p & 0x80)
+			*p = '?';
+	j = json_string(copy);
+	mem_free(copy);
+	return j;
+}
+
 json_t *stream_provenance(const struct stream_out_opt *o)
 {
 	json_t *prov = NULL, *old = (json_t *)(uintptr_t)o->prov, *mine;
@@ -505,9 +554,9 @@ json_t *stream_provenance(const struct stream_out_opt *o)
 	prov = json_is_array(old) ? json_copy(old) : json_array();
 	if (!o->command || !prov)
 		return prov;
-	mine = json_pack("{s:s, s:s, s:I, s:O?}", "cmd", o->command,
-	                 "version", R1_VERSION, "seed", (json_int_t)o->seed,
-	                 "inputs", o->inputs);
+	mine = json_pack("{s:o, s:s, s:I, s:O?}", "cmd",
+	                 command_json(o->command), "version", R1_VERSION,
+	                 "seed", (json_int_t)o->seed, "inputs", o->inputs);
 	if (mine && !o->inputs)
 		json_object_set_new(mine, "inputs", json_array());
 	if (!mine || json_array_append_new(prov, mine) < 0) {
@@ -528,9 +577,13 @@ static int write_header(struct stream_out *s, const struct stream_out_opt *o,
 	mpk_out_init(&out);
 	if (!h || !prov || (o->header && json_object_update(h, o->header) < 0) ||
 	    json_object_set(h, "prov", prov) < 0)
-		err_set(e, ERR_FORMAT, "%s: the header cannot be made (a "
-		        "command line that is not UTF-8?)", s->name);
-	else if (mpk_put_json(&out, h, e) == 0)
+		err_set(e, ERR_MEM, "%s: out of memory", s->name);
+	else if (mpk_put_json(&out, h, e) < 0)
+		;	/* e says why */
+	else if (out.buf.size > STREAM_HEADER_MAX)
+		err_set(e, ERR_RANGE, "%s: a header of %zu bytes is over %d",
+		        s->name, out.buf.size, STREAM_HEADER_MAX);
+	else
 		rc = emit(s, out.buf.data, out.buf.size, ZSTD_e_continue, e);
 	mpk_out_free(&out);
 	json_decref(prov);

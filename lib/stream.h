@@ -28,12 +28,12 @@ enum {
 /* ---- reading ---- */
 
 /* Opens path ("-": stdin) and reads the header. kind ("tokens/1") is checked
- * unless NULL. zstd or plain msgpack is told by the first bytes. An empty
- * input is an error (ERR_FORMAT, "empty"). */
+ * unless NULL. zstd or plain msgpack is told by the first byte, again for each
+ * concatenated part. An empty input is an error (ERR_FORMAT, "empty"). */
 struct stream_in *stream_open_in(const char *path, const char *kind,
                                  struct err *e);
 /* The header as JSON (mpk_to_json); borrowed, lives until stream_close_in.
- * "kind" and "prov" are members. */
+ * "kind" is a member, "prov" only when the writer gave it. */
 const json_t *stream_header(const struct stream_in *s);
 const char *stream_kind(const struct stream_in *s);
 const char *stream_name(const struct stream_in *s);	/* for messages */
@@ -44,13 +44,15 @@ const char *stream_name(const struct stream_in *s);	/* for messages */
  * aside) continue silently. Bytes have passed mpk_scan. */
 int stream_read(struct stream_in *s, const uint8_t **data, size_t *n,
                 struct err *e);
-/* Records handed out so far, and the decompressed byte offset of the last. */
+/* Records handed out so far, and the decompressed byte offset of the last
+ * object read, which after the end is the end record. */
 uint64_t stream_n_records(const struct stream_in *s);
 uint64_t stream_offset(const struct stream_in *s);
 /* Whether two headers agree in all but their provenance, so that their streams
  * may be concatenated. */
 int stream_same(const json_t *a, const json_t *b);
-/* Sets e to "NAME: record R at byte B: ..." with ERR_FORMAT; -1. */
+/* Sets e to "NAME: record R at byte B: ..." with ERR_FORMAT, about the record
+ * handed out last, counted from 1; -1. */
 int stream_bad(const struct stream_in *s, struct err *e, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void stream_close_in(struct stream_in *s);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zstd.h>
 
 #include "mem.h"
 #include "rec.h"
@@ -32,7 +33,7 @@ static void write_tokens(const char *to, int raw, int n_records)
 
 	assert_non_null(s);
 	for (i = 0; i < n_records; i++) {
-		uint32_t ids[3] = { 1, (uint32_t)i, 99 };
+		uint32_t ids[3] = { 1, (uint32_t)i % 100, 99 };
 		uint8_t mask[3] = { 0, 1, 2 };
 		struct rec_doc docs[2] = {
 			{ 1ull << 40, 0, 5 }, { (uint64_t)i, 2, 0 }
@@ -233,6 +234,71 @@ static void concatenation_goes_on_and_checks(void **state)
 	free(q);
 }
 
+static int read_joined(const uint8_t *p, size_t n, struct err *e)
+{
+	spill(cut_path, p, n);
+	return read_tokens(cut_path, e);
+}
+
+/* Both forms and skippable frames in one input. A frame without a checksum
+ * ends with its input used up while zstd still holds output back. */
+static void forms_may_be_mixed(void **state)
+{
+	static const uint8_t skip[] = "\x50\x2a\x4d\x18\x03\0\0\0abc";
+	enum { RECORDS = 4000 };
+	struct err e = { 0 };
+	uint8_t *plain, *zstd, *all, *w;
+	size_t n_plain, n_zstd, n;
+
+	(void)state;
+	write_tokens(path, 1, RECORDS);
+	plain = slurp(path, &n_plain);
+	n_zstd = ZSTD_compressBound(n_plain);
+	zstd = malloc(n_zstd);
+	n_zstd = ZSTD_compress(zstd, n_zstd, plain, n_plain, 3);
+	assert_false(ZSTD_isError(n_zstd));
+	assert_int_equal(read_joined(zstd, n_zstd, &e), RECORDS);
+	all = w = malloc(2 * (n_plain + n_zstd + sizeof(skip)));
+	memcpy(w, skip, sizeof(skip) - 1);
+	w += sizeof(skip) - 1;
+	memcpy(w, zstd, n_zstd);
+	w += n_zstd;
+	memcpy(w, plain, n_plain);
+	w += n_plain;
+	memcpy(w, plain, n_plain);
+	w += n_plain;
+	memcpy(w, skip, sizeof(skip) - 1);
+	w += sizeof(skip) - 1;
+	memcpy(w, zstd, n_zstd);
+	w += n_zstd;
+	n = (size_t)(w - all);
+	assert_int_equal(read_joined(all, n, &e), 4 * RECORDS);
+	assert_int_equal(read_joined(all, n - 1, &e), -1);
+	free(all);
+	free(zstd);
+	free(plain);
+}
+
+static void a_command_in_any_encoding_is_recorded(void **state)
+{
+	struct stream_out_opt o = {
+		.kind = "x/1", .command = "qtok caf\xe9.txt"
+	};
+	struct err e = { 0 };
+	struct stream_out *s = stream_open_out(path, &o, &e);
+	struct stream_in *in;
+
+	(void)state;
+	assert_non_null(s);
+	assert_int_equal(stream_finish(s, &e), 0);
+	in = stream_open_in(path, "x/1", &e);
+	assert_non_null(in);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(
+		json_object_get(stream_header(in), "prov"), 0), "cmd")),
+		"qtok caf?.txt");
+	stream_close_in(in);
+}
+
 struct bad {
 	const char *bytes;
 	size_t n;
@@ -248,11 +314,14 @@ static void lies_are_refused(void **state)
 		BAD("", "empty"),
 		BAD("hello", "wanted a header map"),
 		BAD("\x81\xa1x\x01", "lacks 'r1'"),
-		BAD("\x82\xa2r1\x02\xa4kind\xa8tokens/1", "version is not 1"),
+		BAD("\x82\xa2r1\x02\xa4kind\xa8tokens/1", "wanted format version 1, found 2"),
 		BAD("\x82\xa2r1\x01\xa4kind\xa6" "acts/1", "wanted a stream of kind"),
-		BAD(HEAD, "no end record"),
+		BAD(HEAD, "record 1 at byte 33: cut: no end record"),
+		BAD(HEAD "\x82\xa3seq", "record 1 at byte 33: cut"),
 		BAD(HEAD "\xc1", "no msgpack"),
-		BAD(HEAD "\x07", "wanted a map"),
+		BAD(HEAD "\x07", "record 1 at byte 33: wanted a map"),
+		BAD(HEAD "\x84\xa3seq\x00\xa3ids\xc4\x04\x05\0\0\0\xa4" "docs\x91"
+		    "\x93\x00\x00\x00\xa1x\x01\xc1", "record 2 at byte 62"),
 		BAD(HEAD "\x82\xa3" "end\xc3\xa7records\x03", "counts 3 records"),
 		BAD(HEAD "\x82\xa3" "end\xc2\xa7records\x00", "malformed"),
 		BAD(HEAD "\x81\xa3ids\xc6\xff\xff\xff\xff", "beyond"),
@@ -407,6 +476,8 @@ int main(void)
 		cmocka_unit_test(every_cut_is_noticed),
 		cmocka_unit_test(every_flipped_bit_is_noticed),
 		cmocka_unit_test(concatenation_goes_on_and_checks),
+		cmocka_unit_test(forms_may_be_mixed),
+		cmocka_unit_test(a_command_in_any_encoding_is_recorded),
 		cmocka_unit_test(lies_are_refused),
 		cmocka_unit_test(acts_come_back_in_each_dtype),
 		cmocka_unit_test(not_a_number_is_named),
