@@ -650,8 +650,39 @@ static int lock_repo(const struct job *j, struct err *e)
 	return fd;
 }
 
-static int get_repo(struct job *j, const char *const *include, size_t n,
-                    struct err *e)
+static int no_network(const struct job *j, const char *what, struct err *e)
+{
+	return err_set(e, ERR_IO, "%s@%s: %s is not in the cache, and "
+	               "HF_HUB_OFFLINE is set", j->r->id, j->r->rev, what);
+}
+
+/* Files named outright: no listing, which is long for a large data set. */
+static int get_named(struct job *j, const char *const *path, size_t n,
+                     struct err *e)
+{
+	int lock = -1, rc = 0, there;
+	size_t i;
+	char *at;
+
+	for (i = 0; i < n && rc == 0; i++) {
+		at = *j->commit ? snapshot(j, path[i], e) : NULL;
+		there = at && exists(at);
+		mem_free(at);
+		if (there)
+			continue;
+		if (j->h->offline)
+			return no_network(j, path[i], e);
+		if (lock < 0 && (lock = lock_repo(j, e)) < 0)
+			return -1;
+		rc = get_file(j, path[i], NULL, e);
+	}
+	if (lock >= 0)
+		close(lock);
+	return rc;
+}
+
+static int get_matching(struct job *j, const char *const *include, size_t n,
+                        struct err *e)
 {
 	json_t *kept = *j->commit ? list_kept(j, e) : NULL, *files;
 	int lock, got = kept ? each_file(j, json_object_get(kept, "files"), include,
@@ -661,8 +692,7 @@ static int get_repo(struct job *j, const char *const *include, size_t n,
 	if (got != 0)
 		return got < 0 ? -1 : 0;
 	if (j->h->offline)
-		return err_set(e, ERR_IO, "%s@%s: not in the cache, and "
-		               "HF_HUB_OFFLINE is set", j->r->id, j->r->rev);
+		return no_network(j, "all that is asked for", e);
 	lock = lock_repo(j, e);
 	files = lock < 0 ? NULL : list_online(j, e);
 	got = files ? keep_list(j, files, e) : -1;
@@ -684,6 +714,16 @@ static int have_file(const struct job *j, const char *sha256, struct err *e)
 
 	mem_free(at);
 	return there;
+}
+
+static int are_names(const char *const *include, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (strpbrk(include[i], "*?[\\") || !is_inside(include[i]))
+			return 0;
+	return n > 0;
 }
 
 /* The one file that was asked for, from the server. */
@@ -720,13 +760,14 @@ char *hub_get(struct hub *h, const struct hub_ref *r,
 		memcpy(j.commit, r->rev, sizeof(j.commit));
 	else if (h->offline || sha256)
 		rc = read_ref(&j, e);
-	if (!r->path) {
-		rc = get_repo(&j, include, n, e);
+	if (!r->path && are_names(include, n)) {
+		rc = get_named(&j, include, n, e);
+	} else if (!r->path) {
+		rc = get_matching(&j, include, n, e);
 	} else if (have_file(&j, sha256, e)) {
 		rc = 0;
 	} else if (h->offline) {
-		rc = err_set(e, ERR_IO, "%s@%s: %s is not in the cache, and "
-		             "HF_HUB_OFFLINE is set", r->id, r->rev, r->path);
+		rc = no_network(&j, r->path, e);
 	} else {
 		if (!fixed)
 			*j.commit = 0;	/* the ref may have moved */

@@ -96,6 +96,12 @@ check "model: cached commit, no request" test $got = 0 -a ! -s "$log"
 fetch hf:org/good@$commit --include '*.txt' --include 'sub/*'
 check "model: patterns" test "$(cd "$d/snapshots/$commit" && find . -name '*.txt' -o -name extra.json | sort | tr '\n' ' ')" = "./notes.txt ./sub/deep/extra.json "
 check "model: deep link" grep -q '{}' "$d/snapshots/$commit/sub/deep/extra.json"
+rm -rf "$T/hf"
+fetch hf:org/good@$commit -i notes.txt -i sub/deep/extra.json
+check "model: files by name" test "$(cd "$d/snapshots/$commit" && find . -type l | sort | tr '\n' ' ')" = "./notes.txt ./sub/deep/extra.json "
+check "model: files by name, without a listing" sh -c "! grep -q /api/ $log"
+fetch hf:org/good@$commit -i notes.txt -i sub/deep/extra.json
+check "model: files by name, no request" test $got = 0 -a ! -s "$log"
 keep=0
 fetch hf-dataset:org/good
 check "data set: all of it" test "$(find "$T/hf/hub/datasets--org--good/snapshots/$commit" -type l | wc -l)" = 4
