@@ -359,6 +359,11 @@ int train_step(struct train_layer *t, const float *x, const float *y,
 		    train_apply(t, part, n_parts, (size_t)n, &o, e) < 0)
 			return -1;
 		t->stats.l0 = (double)active / (double)n;
+		/* sparsify's 4 k latents count as fired */
+		if (t->cfg.tc.multi_topk && t->cfg.recipe == TRAIN_SPARSIFY &&
+		    train_ops(t)->tc->mark(t->dev, &part[1].codes, now,
+		                           t->last, &active, e) < 0)
+			return -1;
 	}
 	t->stats.lr = train_lr(&t->cfg, t->stats.step);
 	t->stats.step++;
