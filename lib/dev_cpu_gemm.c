@@ -10,9 +10,9 @@
 #include "dev_cpu.h"
 
 enum {
-	TILE_MAX = 512,		/* a tile's side: large enough for BLAS' peak */
+	TILE_M = 512, TILE_N = 768,	/* a tile at most: near BLAS' peak */
 	TILE_MIN = 128,		/* not cut below this to make more tiles */
-	TILES_WANTED = 32,	/* enough for the threads of a large machine */
+	TILES_WANTED = 16,	/* so that many threads have work */
 	TILE_ROUND = 16,	/* BLAS kernels like multiples of it */
 	EXPAND_VALUES = 4 << 20,	/* of a weight panel held as f32 */
 	FEW_ROWS = 4,		/* up to this many rows: dot products */
@@ -35,7 +35,7 @@ static size_t even_piece(size_t n, size_t max)
 
 static void tile_sizes(size_t m, size_t n, size_t max_n, size_t *mt, size_t *nt)
 {
-	size_t wm = TILE_MAX, wn = max_n < TILE_MAX ? max_n : TILE_MAX;
+	size_t wm = TILE_M, wn = max_n < TILE_N ? max_n : TILE_N;
 
 	for (;;) {
 		*mt = even_piece(m, wm);
@@ -126,7 +126,7 @@ int dev_cpu_gemm(struct dev *d, int ta, int tb, size_t m, size_t n, size_t k,
 
 	if (m == 0 || n == 0)
 		return 0;
-	tile_sizes(m, n, TILE_MAX, &g.mt, &g.nt);
+	tile_sizes(m, n, TILE_N, &g.mt, &g.nt);
 	return gemm_run(&g, e);
 }
 
@@ -197,7 +197,7 @@ int dev_cpu_linear(struct dev *d, const float *x, size_t n,
 	}
 	if (w->type == DT_F32) {
 		g.b = w->data;
-		panel = TILE_MAX;
+		panel = TILE_N;
 	} else {
 		g.w = w;
 		panel = EXPAND_VALUES / (d_in ? d_in : 1);
