@@ -33,7 +33,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' '$1' '$2';)
 
 # ---- flags ----------------------------------------------------------------
-# Generic x86-64 or arm64 everywhere; only lib/*_avx2.c and lib/*_avx512.c are
+# Generic x86-64 or arm64 everywhere; only lib/*_{avx2,avx512,amx}.c are
 # compiled for more, and are entered behind a run-time check.
 PKGS := msgpack libzstd libpcre2-8 libutf8proc jansson libcurl libcrypto
 CPPFLAGS_R1 := -D_GNU_SOURCE -Ilib
@@ -69,6 +69,7 @@ endif
 COMPILE = $(CC) $(CPPFLAGS_R1) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS_R1) $(CFLAGS)
 ISA_avx2 := -mavx2 -mfma -mf16c
 ISA_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
+ISA_amx := $(ISA_avx512) -mavx512bf16 -mamx-tile -mamx-bf16
 
 # ---- what there is --------------------------------------------------------
 TOOLS := $(patsubst bin/%.c,%,$(wildcard bin/*.c))
@@ -102,6 +103,10 @@ $(B)/lib/%_avx512.o: lib/%_avx512.c $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(COMPILE) \
 		$(if $(filter x86_64,$(shell uname -m)),$(ISA_avx512)) -MMD -MP -c $< -o $@
+$(B)/lib/%_amx.o: lib/%_amx.c $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(COMPILE) \
+		$(if $(filter x86_64,$(shell uname -m)),$(ISA_amx)) -MMD -MP -c $< -o $@
 $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(COMPILE) -MMD -MP -c $< -o $@

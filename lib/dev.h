@@ -41,6 +41,16 @@ struct dev_seqs {
 	const size_t *past;	/* n, or NULL for zeros: rows already cached */
 };
 
+/* One linear map: w is a [d_out, d_in] tensor in any float or quantised dtype,
+ * in device memory (a CPU tensor may be a mapped file's); bias [d_out] or
+ * NULL. Sums may be taken in less than f32 exactness, to 1e-5 of the product
+ * of the norms of a row of x and a row of w. */
+struct dev_linear {
+	const struct tensor *w;
+	const float *bias;
+	float *out;
+};
+
 struct dev_ops {
 	const char *name;
 	const struct dev_tc_ops *tc;	/* dev_tc.h: transcoders */
@@ -68,12 +78,10 @@ struct dev_ops {
 	            const float *b, size_t ldb, float beta, float *c,
 	            size_t ldc, struct err *e);
 
-	/* out[n,d_out] = x[n,d_in] W^T (+ bias[d_out] unless NULL).
-	 * w: a [d_out,d_in] tensor in any float or quantised dtype, device
-	 * memory (a CPU tensor may be a mapped file's). */
+	/* out[n,d_out] = x[n,d_in] W^T + bias, for each of `count` weights over
+	 * the same x. */
 	int (*linear)(struct dev *d, const float *x, size_t n,
-	              const struct tensor *w, const float *bias, float *out,
-	              struct err *e);
+	              const struct dev_linear *l, size_t count, struct err *e);
 
 	/* out[n,d] = rows ids[i] of w [n_vocab,d]; ids on the host. */
 	int (*embed)(struct dev *d, const struct tensor *w,

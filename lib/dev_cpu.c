@@ -1,8 +1,10 @@
 #include "dev_cpu.h"
 
 #include <cblas.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "dev_cpu_amx.h"
 #include "mem.h"
 
 static void *cpu_alloc(struct dev *d, size_t bytes, struct err *e)
@@ -123,8 +125,32 @@ static void cpu_free(struct dev *d)
 		for (i = 0; i < par_threads(c->base.pool); i++)
 			mem_free(c->scratch[i]);
 	mem_free(c->scratch);
+	mem_free(c->packed);
 	par_free(c->base.pool);
 	mem_free(c);
+}
+
+void dev_cpu_limit(struct dev *d, int level)
+{
+	struct dev_cpu *c = (struct dev_cpu *)d;
+
+	c->amx = level > 2 && dev_cpu_amx_ready();
+	for (c->vec = NULL; !c->vec; level--)
+		c->vec = vec_level(level > 2 ? 2 : level);
+}
+
+/* R1_ISA=portable, avx2 or avx512 keeps to those instructions, for comparing
+ * machines; BLAS has its own variable, OPENBLAS_CORETYPE. */
+static int isa_level(void)
+{
+	static const char *const names[] = { "portable", "avx2", "avx512" };
+	const char *want = getenv("R1_ISA");
+	int i;
+
+	for (i = 0; want && i < 3; i++)
+		if (strcmp(want, names[i]) == 0)
+			return i;
+	return 3;
 }
 
 struct dev *dev_cpu_new(int n_threads, struct err *e)
@@ -135,7 +161,7 @@ struct dev *dev_cpu_new(int n_threads, struct err *e)
 		return NULL;
 	c->base.ops = &ops;
 	c->base.free = cpu_free;
-	c->vec = vec_ops();
+	c->amx = dev_cpu_amx_ready();	/* before there are threads */
 	c->base.pool = par_new(n_threads, e);
 	if (!c->base.pool)
 		goto fail;
@@ -143,6 +169,7 @@ struct dev *dev_cpu_new(int n_threads, struct err *e)
 	if (!c->scratch)
 		goto fail;
 	openblas_set_num_threads(1);
+	dev_cpu_limit(&c->base, isa_level());
 	return &c->base;
 fail:
 	cpu_free(&c->base);

@@ -14,9 +14,16 @@
 struct dev_cpu {
 	struct dev base;
 	const struct vec_ops *vec;
+	int amx;		/* dev_cpu_amx.h may be used */
+	uint16_t *packed;	/* a left operand for it */
+	size_t packed_cap;
 	char **scratch;		/* one block per thread */
 	size_t scratch_bytes;	/* of each */
 };
+
+/* Keeps the device's own loops at or below vec_level(level); 3 allows AMX too.
+ * For tests and benchmarks; R1_ISA does it for users (dev_cpu.c). */
+void dev_cpu_limit(struct dev *d, int level);
 
 /* Makes sure that every thread has `bytes` of 64-byte aligned scratch, contents
  * undefined, at dev_cpu_scratch(c, thread) until the next call. */
@@ -34,9 +41,13 @@ size_t dev_cpu_grain(size_t row_values);
 int dev_cpu_gemm(struct dev *d, int ta, int tb, size_t m, size_t n, size_t k,
                  float alpha, const float *a, size_t lda, const float *b,
                  size_t ldb, float beta, float *c, size_t ldc, struct err *e);
+/* One linear map, n rows, through BLAS; shapes checked by the caller. */
+int dev_cpu_gemm_weight(struct dev_cpu *c, const float *x, size_t n,
+                        const struct dev_linear *l, struct err *e);
+
+/* dev_cpu_linear.c */
 int dev_cpu_linear(struct dev *d, const float *x, size_t n,
-                   const struct tensor *w, const float *bias, float *out,
-                   struct err *e);
+                   const struct dev_linear *l, size_t count, struct err *e);
 
 /* dev_cpu_attn.c */
 int dev_cpu_attention(struct dev *d, const float *q, const float *k,

@@ -14,9 +14,7 @@ enum {
 	TILE_MIN = 128,		/* not cut below this to make more tiles */
 	TILES_WANTED = 16,	/* so that many threads have work */
 	TILE_ROUND = 16,	/* BLAS kernels like multiples of it */
-	EXPAND_VALUES = 4 << 20,	/* of a weight panel held as f32 */
-	FEW_ROWS = 4,		/* up to this many rows: dot products */
-	DOT_ROWS = 32		/* rows of the weight per item then */
+	EXPAND_VALUES = 4 << 20	/* of a weight panel held as f32 */
 };
 
 static size_t div_up(size_t a, size_t b)
@@ -130,82 +128,27 @@ int dev_cpu_gemm(struct dev *d, int ta, int tb, size_t m, size_t n, size_t k,
 	return gemm_run(&g, e);
 }
 
-/*
- * A few rows (generation): bound by reading the weight, so each of its rows is
- * read once, in its stored type, and meets every row of x while in cache.
- */
-struct few {
-	struct dev_cpu *dev;
-	const struct tensor *w;
-	const float *x, *bias;
-	size_t n, d_in, d_out;
-	float *out;
-};
-
-static void few_rows(void *ctx, size_t item, int thread)
+int dev_cpu_gemm_weight(struct dev_cpu *c, const float *x, size_t n,
+                        const struct dev_linear *l, struct err *e)
 {
-	const struct few *f = ctx;
-	size_t j = item * DOT_ROWS, i;
-	size_t end = f->d_out - j < DOT_ROWS ? f->d_out : j + DOT_ROWS;
-	float *row = dev_cpu_scratch(f->dev, thread);
-
-	for (; j < end; j++) {
-		const float *w = row;
-
-		if (f->w->type == DT_F32)
-			w = (const float *)f->w->data + j * f->d_in;
-		else
-			tensor_f32(f->w, j * f->d_in, f->d_in, row, NULL);
-		for (i = 0; i < f->n; i++)
-			f->out[i * f->d_out + j] =
-				f->dev->vec->dot(w, f->x + i * f->d_in,
-				                 f->d_in) +
-				(f->bias ? f->bias[j] : 0.0f);
-	}
-}
-
-int dev_cpu_linear(struct dev *d, const float *x, size_t n,
-                   const struct tensor *w, const float *bias, float *out,
-                   struct err *e)
-{
-	struct dev_cpu *c = (struct dev_cpu *)d;
-	size_t d_out = w->shape[0], d_in = w->shape[1], panel = 0;
+	size_t d_out = l->w->shape[0], d_in = l->w->shape[1], panel = TILE_N;
 	struct gemm g = {
 		.dev = c, .tb = 1, .m = n, .n = d_out, .k = d_in, .lda = d_in,
-		.ldb = d_in, .ldc = d_out, .alpha = 1, .beta = bias ? 1 : 0,
-		.a = x, .bias = bias, .c = out
+		.ldb = d_in, .ldc = d_out, .alpha = 1,
+		.beta = l->bias ? 1 : 0, .a = x, .bias = l->bias, .c = l->out
 	};
 
-	if (w->n_dims != 2)
-		return err_set(e, ERR_RANGE, "linear: weight %s has %d "
-		               "dimensions, wanted 2", w->name, w->n_dims);
-	if (n == 0 || d_out == 0)
-		return 0;
-	if (d_in % dtype_block(w->type) != 0)
-		return err_set(e, ERR_RANGE, "linear: rows of %s hold %zu "
-		               "values, no multiple of %s's block", w->name,
-		               d_in, dtype_name(w->type));
-	if (tensor_f32(w, 0, 0, NULL, e) < 0)	/* a type it can expand? */
-		return -1;
-	if (n <= FEW_ROWS) {
-		struct few f = { c, w, x, bias, n, d_in, d_out, out };
-
-		if (dev_cpu_scratch_need(c, d_in * sizeof(float), e) < 0)
-			return -1;
-		par_for(c->base.pool, div_up(d_out, DOT_ROWS), few_rows, &f);
-		return 0;
-	}
-	if (w->type == DT_F32) {
-		g.b = w->data;
-		panel = TILE_N;
+	if (l->w->type == DT_F32) {
+		g.b = l->w->data;
 	} else {
-		g.w = w;
+		g.w = l->w;
 		panel = EXPAND_VALUES / (d_in ? d_in : 1);
 		if (panel < TILE_ROUND)
 			panel = TILE_ROUND;
 	}
 	tile_sizes(n, d_out, panel, &g.mt, &g.nt);
-	if (g.w && dev_cpu_scratch_need(c, g.nt * d_in * sizeof(float), e) < 0)
+	if (g.w &&
+	    dev_cpu_scratch_need(c, g.nt * d_in * sizeof(float), e) < 0)
 		return -1;
 	return gemm_run(&g, e);
 }

@@ -189,9 +189,13 @@ static int project(struct model_run *r, const struct model_layer *y, size_t n,
 	struct dev *d = r->m->dev;
 	const struct dev_ops *o = dev_ops(d);
 
-	if (o->linear(d, r->x, n, &y->w[MODEL_Q], y->bias[MODEL_Q], r->q, e) ||
-	    o->linear(d, r->x, n, &y->w[MODEL_K], y->bias[MODEL_K], kv->k, e) ||
-	    o->linear(d, r->x, n, &y->w[MODEL_V], y->bias[MODEL_V], kv->v, e))
+	const struct dev_linear qkv[] = {
+		{ &y->w[MODEL_Q], y->bias[MODEL_Q], r->q },
+		{ &y->w[MODEL_K], y->bias[MODEL_K], kv->k },
+		{ &y->w[MODEL_V], y->bias[MODEL_V], kv->v }
+	};
+
+	if (o->linear(d, r->x, n, qkv, 3, e) < 0)
 		return -1;
 	if (c->qk_norm &&
 	    (o->rmsnorm(d, r->q, n * c->n_heads, c->d_head, y->q_norm,
@@ -212,6 +216,14 @@ int model_run_layer(struct model_run *r, int layer, size_t n,
 	const struct model_layer *y = &r->m->layers[layer];
 	struct dev *d = r->m->dev;
 	const struct dev_ops *o = dev_ops(d);
+	const struct dev_linear out = {
+		&y->w[MODEL_O], y->bias[MODEL_O], r->y
+	};
+	const struct dev_linear gate_up[] = {
+		{ &y->w[MODEL_GATE], NULL, r->gate },
+		{ &y->w[MODEL_UP], NULL, r->up }
+	};
+	const struct dev_linear down = { &y->w[MODEL_DOWN], NULL, r->y };
 	int rc;
 
 	if (o->rmsnorm(d, r->resid, n, c->d_model, y->attn_norm, c->norm_eps,
@@ -220,17 +232,15 @@ int model_run_layer(struct model_run *r, int layer, size_t n,
 	    o->attention(d, r->q, kv->k_all, kv->v_all, s, kv->start,
 	                 c->n_heads, c->n_kv_heads, c->d_head,
 	                 1.0f / sqrtf((float)c->d_head), r->attn, e) < 0 ||
-	    o->linear(d, r->attn, n, &y->w[MODEL_O], y->bias[MODEL_O], r->y,
-	              e) < 0 ||
+	    o->linear(d, r->attn, n, &out, 1, e) < 0 ||
 	    o->axpy(d, 1, r->y, r->resid, n * c->d_model, e) < 0)
 		return -1;
 
 	if (o->rmsnorm(d, r->resid, n, c->d_model, y->mlp_norm, c->norm_eps,
 	               r->x, NULL, e) < 0 ||
-	    o->linear(d, r->x, n, &y->w[MODEL_GATE], NULL, r->gate, e) < 0 ||
-	    o->linear(d, r->x, n, &y->w[MODEL_UP], NULL, r->up, e) < 0 ||
+	    o->linear(d, r->x, n, gate_up, 2, e) < 0 ||
 	    o->silu_mul(d, r->gate, r->up, n * c->d_mlp, e) < 0 ||
-	    o->linear(d, r->gate, n, &y->w[MODEL_DOWN], NULL, r->y, e) < 0)
+	    o->linear(d, r->gate, n, &down, 1, e) < 0)
 		return -1;
 	if (tap && (rc = tap(ctx, layer, r->x, r->y, n, e)) != 0)
 		return rc;
@@ -306,15 +316,16 @@ int model_logits(struct model_run *r, const float *resid, size_t n,
 	const struct model_cfg *c = &r->m->cfg;
 	struct dev *d = r->m->dev;
 	const struct dev_ops *o = dev_ops(d);
+	struct dev_linear l = { &r->m->unembed, NULL, NULL };
 	size_t at, part;
 
 	for (at = 0; at < n; at += part) {
 		part = n - at < r->n_rows ? n - at : r->n_rows;
+		l.out = logits + at * c->n_vocab;
 		if (o->rmsnorm(d, resid + at * c->d_model, part, c->d_model,
 		               r->m->final_norm, c->norm_eps, r->x, NULL,
 		               e) < 0 ||
-		    o->linear(d, r->x, part, &r->m->unembed, NULL,
-		              logits + at * c->n_vocab, e) < 0)
+		    o->linear(d, r->x, part, &l, 1, e) < 0)
 			return -1;
 	}
 	return 0;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dev.h"
+#include "dev_cpu.h"
 #include "dev_ref.h"
 #include "mem.h"
 
@@ -134,62 +135,158 @@ static void gemm_is_the_loop(void **state)
 		}
 }
 
+static void limit_devs(int level)
+{
+	int i;
+
+	for (i = 0; i < N_COUNTS; i++)
+		dev_cpu_limit(devs[i], level);
+}
+
+/* w [d_out, d_in] of the type given, from noise; its values as f32 in *f32. */
+static struct tensor weight(enum dtype type, size_t d_out, size_t d_in,
+                            float **f32)
+{
+	struct tensor w = { .name = "w", .type = type, .n_dims = 2,
+		.shape = { d_out, d_in }, .n = d_out * d_in };
+	uint8_t *raw;
+	size_t j;
+
+	assert_int_equal(dtype_bytes(type, w.n, &w.n_bytes, &e), 0);
+	raw = mem_array(w.n_bytes, 1, &e);
+	*f32 = noise(w.n, 6);
+	if (type == DT_F16)
+		f16_from_f32(*f32, w.n, (uint16_t *)raw);
+	else if (type == DT_BF16)
+		bf16_from_f32(*f32, w.n, (uint16_t *)raw);
+	else if (type == DT_F32)
+		memcpy(raw, *f32, w.n_bytes);
+	else	/* Q8_0: blocks of one f16 scale, 0x2400 = 1/64, and 32 i8 */
+		for (j = 0; j < w.n_bytes; j++)
+			raw[j] = j % 34 == 0 ? 0 : j % 34 == 1 ? 0x24 :
+				 (uint8_t)(j * 7);
+	w.data = raw;
+	assert_int_equal(tensor_f32(&w, 0, w.n, *f32, &e), 0);
+	return w;
+}
+
+static void linear_case(enum dtype type, const size_t *size, int with_bias)
+{
+	size_t block = dtype_block(type), n = size[0], d_out = size[1];
+	size_t d_in = (size[2] + block - 1) / block * block;
+	float *wf, *x = noise(n * d_in, 5), *bias = noise(d_out, 7);
+	float *want = noise(n * d_out, 8), *first = NULL;
+	struct tensor w = weight(type, d_out, d_in, &wf);
+	struct dev_linear l = { &w, with_bias ? bias : NULL, NULL };
+	int i;
+
+	dev_ref_linear(x, n, wf, d_out, d_in, l.bias, want);
+	for (i = 0; i < N_COUNTS; i++) {
+		l.out = noise(n * d_out, 9);
+		assert_int_equal(dev_ops(devs[i])->linear(devs[i], x, n, &l, 1,
+		                                          &e), 0);
+		check(i, &first, l.out, want, n * d_out, 1e-5 * (1 + (double)
+		      d_in / 3) * (type == DT_Q8_0 ? 2 : 1), 0);
+	}
+	mem_free(first);
+	mem_free(want);
+	mem_free((void *)w.data);
+	mem_free(bias);
+	mem_free(wf);
+	mem_free(x);
+}
+
 static void linear_takes_every_dtype_and_bias(void **state)
 {
 	static const enum dtype types[] = { DT_F32, DT_F16, DT_BF16, DT_Q8_0 };
+	/* inputs enough for AMX where there is one */
+	static const size_t wide[][3] = {
+		{ 16, 1, 256 }, { 33, 130, 257 }, { 47, 15, 300 },
+		{ 100, 260, 319 }
+	};
 	size_t s, ty;
-	int i, with_bias;
+	int level;
 
 	(void)state;
-	for (s = 0; s < N_SIZES; s++)
-	for (ty = 0; ty < sizeof(types) / sizeof(types[0]); ty++)
-	for (with_bias = 0; with_bias < 2; with_bias++) {
-		size_t n = sizes[s][0], d_out = sizes[s][1], d_in = sizes[s][2];
-		size_t bytes = 0, j, block = dtype_block(types[ty]);
-		struct tensor w = { .name = "w", .type = types[ty],
-			.n_dims = 2 };
-		float *x, *wf, *bias, *want, *first = NULL;
-		uint8_t *raw;
-
-		d_in = (d_in + block - 1) / block * block;
-		w.shape[0] = d_out;
-		w.shape[1] = d_in;
-		w.n = d_out * d_in;
-		assert_int_equal(dtype_bytes(w.type, w.n, &bytes, &e), 0);
-		w.n_bytes = bytes;
-		x = noise(n * d_in, 5);
-		wf = noise(w.n, 6);
-		bias = noise(d_out, 7);
-		want = noise(n * d_out, 8);
-		raw = mem_array(bytes, 1, &e);
-		if (w.type == DT_F16)
-			f16_from_f32(wf, w.n, (uint16_t *)raw);
-		else if (w.type == DT_BF16)
-			bf16_from_f32(wf, w.n, (uint16_t *)raw);
-		else if (w.type == DT_F32)
-			memcpy(raw, wf, bytes);
-		else	/* blocks of one f16 scale, 0x2400 = 1/64, and 32 i8 */
-			for (j = 0; j < bytes; j++)
-				raw[j] = j % 34 == 0 ? 0 : j % 34 == 1 ? 0x24 :
-					 (uint8_t)(j * 7);
-		w.data = raw;
-		assert_int_equal(tensor_f32(&w, 0, w.n, wf, &e), 0);
-		dev_ref_linear(x, n, wf, d_out, d_in, with_bias ? bias : NULL,
-		               want);
-		for (i = 0; i < N_COUNTS; i++) {
-			float *got = noise(n * d_out, 9);
-
-			assert_int_equal(dev_ops(devs[i])->linear(devs[i], x,
-				n, &w, with_bias ? bias : NULL, got, &e), 0);
-			check(i, &first, got, want, n * d_out, 3e-5, 1e-5);
+	for (level = 0; level <= 3; level += 3) {
+		limit_devs(level);
+		for (ty = 0; ty < sizeof(types) / sizeof(*types); ty++) {
+			for (s = 0; s < N_SIZES; s++) {
+				linear_case(types[ty], sizes[s], 0);
+				linear_case(types[ty], sizes[s], 1);
+			}
+			for (s = 0; s < 4; s++)
+				linear_case(types[ty], wide[s], (int)s & 1);
 		}
-		mem_free(first);
-		mem_free(want);
-		mem_free(raw);
-		mem_free(bias);
-		mem_free(wf);
-		mem_free(x);
 	}
+}
+
+static void linear_takes_several_weights(void **state)
+{
+	enum { D_IN = 270 };
+	static const size_t rows[] = { 1, 4, 5, 33, 300 };
+	size_t r;
+	int level;
+
+	(void)state;
+	for (level = 0; level <= 3; level += 3)
+		for (r = 0; r < 5; r++) {
+			float *f[2], *x = noise(rows[r] * D_IN, 1);
+			struct tensor w[2] = {
+				weight(DT_F32, 200, D_IN, &f[0]),
+				weight(DT_BF16, 37, D_IN, &f[1])
+			};
+			struct dev_linear l[2] = {
+				{ &w[0], f[1], noise(rows[r] * 200, 2) },
+				{ &w[1], NULL, noise(rows[r] * 37, 2) }
+			};
+			size_t i;
+
+			limit_devs(level);
+			assert_int_equal(dev_ops(devs[1])->linear(devs[1], x,
+				rows[r], l, 2, &e), 0);
+			for (i = 0; i < 2; i++) {
+				size_t n = rows[r] * w[i].shape[0];
+				float *both = copy_of(l[i].out, n);
+
+				assert_int_equal(dev_ops(devs[2])->linear(
+					devs[2], x, rows[r], &l[i], 1, &e), 0);
+				assert_memory_equal(both, l[i].out,
+				                    n * sizeof(*both));
+				mem_free(both);
+				mem_free(l[i].out);
+				mem_free((void *)w[i].data);
+				mem_free(f[i]);
+			}
+			mem_free(x);
+		}
+}
+
+/* The promise of struct dev_linear, at sizes of a model. */
+static void linear_is_exact_to_its_promise(void **state)
+{
+	enum { N = 64, OUT = 96, IN = 1536 };
+	float *wf, *x = noise(N * IN, 5), *want = noise(N * OUT, 8);
+	struct tensor w = weight(DT_F32, OUT, IN, &wf);
+	struct dev_linear l = { &w, NULL, noise(N * OUT, 9) };
+	double worst = 0, norms = IN / 3.0;	/* of uniform noise */
+	int level, i;
+
+	(void)state;
+	dev_ref_linear(x, N, wf, OUT, IN, NULL, want);
+	for (level = 0; level <= 3; level += 3) {
+		limit_devs(level);
+		assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, N, &l, 1,
+		                                          &e), 0);
+		for (i = 0; i < N * OUT; i++)
+			worst = fmax(worst, fabs(l.out[i] - want[i]));
+		assert_true(worst < 1e-5 * norms);
+	}
+	mem_free(l.out);
+	mem_free((void *)w.data);
+	mem_free(wf);
+	mem_free(want);
+	mem_free(x);
 }
 
 static void linear_refuses_what_is_no_matrix(void **state)
@@ -198,18 +295,26 @@ static void linear_refuses_what_is_no_matrix(void **state)
 	uint32_t ints[64] = { 0 };
 	struct tensor w = { .name = "w", .type = DT_U32, .n_dims = 2,
 		.shape = { 2, 4 }, .n = 8, .data = ints, .n_bytes = 32 };
+	struct tensor other = w;
+	struct dev_linear l[2] = { { &w, NULL, out }, { &other, NULL, out } };
 
 	(void)state;
-	assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, 1, &w, NULL, out,
-	                                          &e), -1);
+	assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, 1, l, 1, &e),
+	                 -1);
 	w.n_dims = 1;
-	assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, 1, &w, NULL, out,
-	                                          &e), -1);
+	assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, 1, l, 1, &e),
+	                 -1);
 	assert_int_equal(e.code, ERR_RANGE);
 	w = (struct tensor){ .name = "w", .type = DT_Q8_0, .n_dims = 2,
 		.shape = { 2, 20 }, .n = 40, .data = ints, .n_bytes = 68 };
-	assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, 1, &w, NULL, out,
-	                                          &e), -1);
+	assert_int_equal(e.code, ERR_RANGE);
+	w.type = other.type = DT_F32;
+	other.shape[1] = 19;	/* another number of inputs */
+	assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, 1, l, 2, &e),
+	                 -1);
+	w.type = DT_Q8_0;
+	assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, 1, l, 1, &e),
+	                 -1);
 	assert_int_equal(e.code, ERR_RANGE);
 }
 
@@ -483,6 +588,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gemm_is_the_loop),
 		cmocka_unit_test(linear_takes_every_dtype_and_bias),
+		cmocka_unit_test(linear_takes_several_weights),
+		cmocka_unit_test(linear_is_exact_to_its_promise),
 		cmocka_unit_test(linear_refuses_what_is_no_matrix),
 		cmocka_unit_test(embed_gathers_rows_and_checks_ids),
 		cmocka_unit_test(row_ops_are_the_loops),

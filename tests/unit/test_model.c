@@ -430,7 +430,7 @@ static const struct bad bad_configs[] = {
 	{ "\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"",
 	  "hidden_act 'gelu', wanted silu" },
 	{ "\"hidden_size\": 64", "\"hidden_size\": 0", "hidden_size" },
-	{ "\"hidden_size\": 64", "\"hidden_size\": 1e3", "hidden_size" },
+	{ "\"hidden_size\": 64", "\"hidden_size\": 64.5", "hidden_size" },
 	{ "\"hidden_size\": 64", "\"hidden_size\": 128", "512 x 128" },
 	{ "\"num_hidden_layers\": 4", "\"num_hidden_layers\": 513",
 	  "num_hidden_layers is 513, wanted 1 to 512" },

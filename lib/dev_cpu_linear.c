@@ -1,0 +1,246 @@
+/*
+ * Linear maps on the CPU: x W^T for weights in any stored type.
+ *
+ * Three ways, by the number of rows: a few rows are bound by reading the
+ * weight, so each of its rows is read once, in its stored type, and meets every
+ * row of x; more go through AMX where there is one, else through BLAS.
+ */
+#include <string.h>
+
+#include "dev_cpu.h"
+#include "dev_cpu_amx.h"
+#include "mem.h"
+
+enum {
+	FEW_ROWS = 4,		/* up to this many rows: dot products */
+	DOT_ROWS = 32,		/* rows of the weight per item then */
+	AMX_MIN_ROWS = 16,	/* with fewer of them or fewer inputs, packing */
+	AMX_MIN_IN = 256,	/* costs what it saves: stay exact */
+	AMX_PANEL_BYTES = 768 << 10,	/* a packed panel of a weight, about */
+	AMX_PANEL = 128,	/* rows of the weight in it, at most */
+	AMX_PART = 4096		/* rows of x per item */
+};
+
+struct linear {
+	struct dev_cpu *dev;
+	const float *x;
+	size_t n, d_in;
+	const struct dev_linear *l;
+	size_t count;
+};
+
+/* Item i of a row of weights cut into pieces of `piece` rows, n_parts items a
+ * piece: the weight and the first row of its piece. */
+static const struct dev_linear *find_piece(const struct linear *g, size_t item,
+                                           size_t piece, size_t n_parts,
+                                           size_t *row, size_t *part)
+{
+	const struct dev_linear *l = g->l;
+	size_t n;
+
+	for (;; l++, item -= n) {
+		n = (l->w->shape[0] + piece - 1) / piece * n_parts;
+		if (item < n)
+			break;
+	}
+	*row = item / n_parts * piece;
+	*part = item % n_parts;
+	return l;
+}
+
+static size_t count_pieces(const struct linear *g, size_t piece)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < g->count; i++)
+		n += (g->l[i].w->shape[0] + piece - 1) / piece;
+	return n;
+}
+
+/* ---- a few rows ---- */
+
+static void few_item(void *ctx, size_t item, int thread)
+{
+	const struct linear *g = ctx;
+	const struct vec_ops *vec = g->dev->vec;
+	float *f32 = dev_cpu_scratch(g->dev, thread);
+	size_t j, part, i, end, d_in = g->d_in;
+	const struct dev_linear *l = find_piece(g, item, DOT_ROWS, 1, &j,
+	                                        &part);
+	size_t d_out = l->w->shape[0];
+
+	for (end = d_out - j < DOT_ROWS ? d_out : j + DOT_ROWS; j < end; j++) {
+		const float *w = f32;
+
+		if (l->w->type == DT_F32)
+			w = (const float *)l->w->data + j * d_in;
+		else
+			tensor_f32(l->w, j * d_in, d_in, f32, NULL);
+		for (i = 0; i < g->n; i++)
+			l->out[i * d_out + j] =
+				vec->dot(w, g->x + i * d_in, d_in) +
+				(l->bias ? l->bias[j] : 0.0f);
+	}
+}
+
+static int few_rows(struct linear *g, struct err *e)
+{
+	if (dev_cpu_scratch_need(g->dev, g->d_in * sizeof(float), e) < 0)
+		return -1;
+	par_for(g->dev->base.pool, count_pieces(g, DOT_ROWS), few_item, g);
+	return 0;
+}
+
+/* ---- AMX ---- */
+
+struct amx {
+	struct linear g;
+	size_t k_blocks, left_step;	/* values between groups of 16 rows */
+	size_t panel;			/* rows of a weight per item */
+	size_t n_parts;			/* of x's rows */
+};
+
+static void pack_left_item(void *ctx, size_t item, int thread)
+{
+	const struct amx *a = ctx;
+	size_t r = item * AMX_ROWS, left = r < a->g.n ? a->g.n - r : 0;
+
+	(void)thread;
+	dev_cpu_amx_pack_left(a->g.x + r * a->g.d_in, a->g.d_in,
+	                      left < AMX_ROWS ? left : AMX_ROWS, a->g.d_in,
+	                      a->g.dev->packed + item * a->left_step);
+}
+
+/* n <= 16 rows of w from row j on. */
+static void pack_right(const struct amx *a, const struct tensor *w, size_t j,
+                       size_t n, float *f32, uint16_t *out)
+{
+	size_t d_in = a->g.d_in;
+	const float *rows = f32;
+
+	if (w->type == DT_BF16) {
+		dev_cpu_amx_pack_right_bf16((const uint16_t *)w->data +
+		                            j * d_in, d_in, n, d_in, out);
+		return;
+	}
+	if (w->type == DT_F32)
+		rows = (const float *)w->data + j * d_in;
+	else
+		tensor_f32(w, j * d_in, n * d_in, f32, NULL);
+	dev_cpu_amx_pack_right(rows, d_in, n, d_in, out);
+}
+
+/* 32 x 32 results into out, rows from r on, columns from j on. */
+static void put_out(const struct amx *a, const struct dev_linear *l, size_t r,
+                    size_t j, const float *from)
+{
+	size_t d_out = l->w->shape[0], i;
+	size_t n = a->g.n - r < AMX_OUT ? a->g.n - r : AMX_OUT;
+	size_t cols = d_out - j < AMX_OUT ? d_out - j : AMX_OUT;
+
+	for (i = 0; i < n; i++) {
+		float *out = l->out + (r + i) * d_out + j;
+
+		memcpy(out, from + i * AMX_OUT, cols * sizeof(*out));
+		if (l->bias)
+			a->g.dev->vec->axpy(1, l->bias + j, out, cols);
+	}
+}
+
+static void amx_item(void *ctx, size_t item, int thread)
+{
+	const struct amx *a = ctx;
+	size_t j0, part, j, r, end;
+	const struct dev_linear *l = find_piece(&a->g, item, a->panel,
+	                                        a->n_parts, &j0, &part);
+	size_t d_out = l->w->shape[0];
+	size_t width = d_out - j0 < a->panel ? d_out - j0 : a->panel;
+	int parts = l->w->type == DT_BF16 ? 1 : 2;
+	size_t step = a->k_blocks * (size_t)parts * AMX_BLOCK;
+	float *out = dev_cpu_scratch(a->g.dev, thread);
+	float *f32 = out + AMX_OUT * AMX_OUT;
+	uint16_t *right = (uint16_t *)(f32 + AMX_ROWS * a->g.d_in);
+
+	for (j = 0; j < width || j % AMX_OUT; j += AMX_ROWS)
+		pack_right(a, l->w, j0 + j, j >= width ? 0 :
+		           width - j < AMX_ROWS ? width - j : AMX_ROWS, f32,
+		           right + j / AMX_ROWS * step);
+	r = part * AMX_PART;
+	end = a->g.n - r < AMX_PART ? a->g.n : r + AMX_PART;
+	dev_cpu_amx_begin();
+	for (; r < end; r += AMX_OUT)
+		for (j = 0; j < width; j += AMX_OUT) {
+			dev_cpu_amx_product(a->g.dev->packed + r / AMX_ROWS *
+			                    a->left_step, a->left_step,
+			                    right + j / AMX_ROWS * step, step,
+			                    parts, a->k_blocks, out);
+			put_out(a, l, r, j0 + j, out);
+		}
+	dev_cpu_amx_end();
+}
+
+static int amx(const struct linear *g, struct err *e)
+{
+	struct amx a = { .g = *g, .k_blocks = dev_cpu_amx_blocks(g->d_in) };
+	size_t groups = (g->n + AMX_OUT - 1) / AMX_OUT * 2, bytes;
+	size_t group_bytes;
+
+	a.left_step = a.k_blocks * 2 * AMX_BLOCK;
+	group_bytes = a.left_step * sizeof(uint16_t);
+	a.panel = AMX_PANEL_BYTES / group_bytes * AMX_ROWS;
+	a.panel = a.panel / AMX_OUT * AMX_OUT;
+	if (a.panel > AMX_PANEL)
+		a.panel = AMX_PANEL;
+	if (a.panel < AMX_OUT)
+		a.panel = AMX_OUT;
+	a.n_parts = (g->n + AMX_PART - 1) / AMX_PART;
+	bytes = (AMX_OUT * AMX_OUT + AMX_ROWS * g->d_in) * sizeof(float) +
+		a.panel / AMX_ROWS * group_bytes;
+	if (dev_cpu_scratch_need(g->dev, bytes, e) < 0 ||
+	    mem_grow(&a.g.dev->packed, &a.g.dev->packed_cap,
+	             groups * a.left_step, sizeof(*a.g.dev->packed), e) < 0)
+		return -1;
+	par_for(g->dev->base.pool, groups, pack_left_item, &a);
+	par_for(g->dev->base.pool, count_pieces(g, a.panel) * a.n_parts,
+	        amx_item, &a);
+	return 0;
+}
+
+/* ---- the op ---- */
+
+static int check(const struct tensor *w, size_t d_in, struct err *e)
+{
+	if (w->n_dims != 2)
+		return err_set(e, ERR_RANGE, "linear: weight %s has %d "
+		               "dimensions, wanted 2", w->name, w->n_dims);
+	if (w->shape[1] != d_in)
+		return err_set(e, ERR_RANGE, "linear: %s takes %zu inputs, its "
+		               "neighbour %zu", w->name, w->shape[1], d_in);
+	if (d_in % dtype_block(w->type) != 0)
+		return err_set(e, ERR_RANGE, "linear: rows of %s hold %zu "
+		               "values, no multiple of %s's block", w->name,
+		               d_in, dtype_name(w->type));
+	return tensor_f32(w, 0, 0, NULL, e);	/* a type it can expand? */
+}
+
+int dev_cpu_linear(struct dev *d, const float *x, size_t n,
+                   const struct dev_linear *l, size_t count, struct err *e)
+{
+	struct linear g = { (struct dev_cpu *)d, x, n, 0, l, count };
+	size_t i;
+
+	if (n == 0 || count == 0)
+		return 0;
+	g.d_in = l->w->shape[1];
+	for (i = 0; i < count; i++)
+		if (check(l[i].w, g.d_in, e) < 0)
+			return -1;
+	if (n <= FEW_ROWS)
+		return few_rows(&g, e);
+	if (g.dev->amx && n >= AMX_MIN_ROWS && g.d_in >= AMX_MIN_IN)
+		return amx(&g, e);
+	for (i = 0; i < count; i++)
+		if (dev_cpu_gemm_weight(g.dev, x, n, &l[i], e) < 0)
+			return -1;
+	return 0;
+}
