@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mem.h"
@@ -21,7 +23,53 @@ static int as_descriptor(const char *where)
 	return n && n < 6 && !where[n] ? atoi(where) : -1;
 }
 
-struct metrics *metrics_open(const char *where, int append, struct err *e)
+/* Whether a line's member key is above last. What is no JSON stays. */
+static int is_above(const char *line, size_t n, const char *key, int64_t last)
+{
+	json_t *j = key ? json_loadb(line, n, 0, NULL) : NULL;
+	json_t *v = json_object_get(j, key);
+	int above = json_is_integer(v) && json_integer_value(v) > last;
+
+	json_decref(j);
+	return above;
+}
+
+/* Bytes of f, a file's, that stay: whole lines, none of them above last. */
+static off_t kept(FILE *f, const char *key, int64_t last)
+{
+	char *line = NULL;
+	size_t cap = 0;
+	off_t keep = 0;
+	ssize_t n;
+
+	while ((n = getline(&line, &cap, f)) > 0 && line[n - 1] == '\n' &&
+	       !is_above(line, (size_t)n, key, last))
+		keep += n;
+	free(line);
+	return keep;
+}
+
+/* Cuts the file off where the run that goes on will write. */
+static int cut_back(const char *path, const char *key, int64_t last,
+                    struct err *e)
+{
+	FILE *f = fopen(path, "re");
+	struct stat st;
+	int rc = 0;
+
+	if (!f)
+		return errno == ENOENT ? 0 : err_sys(e, "metrics: %s", path);
+	if (fstat(fileno(f), &st) == 0 && S_ISREG(st.st_mode)) {
+		off_t keep = kept(f, key, last);
+
+		if (ferror(f) || truncate(path, keep) < 0)
+			rc = err_sys(e, "metrics: %s", path);
+	}
+	fclose(f);
+	return rc;
+}
+
+static struct metrics *open_where(const char *where, int flags, struct err *e)
 {
 	struct metrics *m = mem_array(1, sizeof(*m), e);
 
@@ -35,7 +83,7 @@ struct metrics *metrics_open(const char *where, int append, struct err *e)
 	if (m->fd < 0) {
 		m->ours = 1;
 		m->fd = open(where, O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND |
-		             (append ? 0 : O_TRUNC), 0666);
+		             flags, 0666);
 	}
 	if (!m->name || m->fd < 0 || fcntl(m->fd, F_GETFD) < 0) {
 		err_sys(e, "metrics: %s", where);
@@ -44,6 +92,21 @@ struct metrics *metrics_open(const char *where, int append, struct err *e)
 		return NULL;
 	}
 	return m;
+}
+
+struct metrics *metrics_open(const char *where, int append, struct err *e)
+{
+	return append ? metrics_resume(where, NULL, 0, e)
+	              : open_where(where, O_TRUNC, e);
+}
+
+struct metrics *metrics_resume(const char *where, const char *key,
+                               int64_t last, struct err *e)
+{
+	if (where && as_descriptor(where) < 0 &&
+	    cut_back(where, key, last, e) < 0)
+		return NULL;
+	return open_where(where, 0, e);
 }
 
 int metrics_wanted(const struct metrics *m)

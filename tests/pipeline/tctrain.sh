@@ -79,18 +79,19 @@ check "--init goes on from given weights" \
 # ---- kills -------------------------------------------------------------------
 # A run slow enough to be hit in the middle, and saved at every step.
 slow="--model $m $opt --latents 3000 -n 8000 --save-every 3"
-tctrain $slow --out whole <t.tok
+tctrain $slow --out whole --metrics whole.jsonl <t.tok
 tries=0 hits=0
 while [ $tries -lt 60 ]; do
 	tries=$((tries + 1))
-	tctrain $slow --resume --out killed <t.tok 2>/dev/null &
+	tctrain $slow --resume --out killed --metrics killed.jsonl <t.tok 2>/dev/null &
 	pid=$!
 	sleep "0.$((RANDOM % 6))$((RANDOM % 10))"
 	kill -9 $pid 2>/dev/null && hits=$((hits + 1))
 	wait $pid 2>/dev/null && break
 done
-tctrain $slow --resume --out killed <t.tok
+tctrain $slow --resume --out killed --metrics killed.jsonl <t.tok
 check "kill -9 at $hits moments: the bytes of an undisturbed run" "[ $hits -ge 3 ] && same whole killed"
+check "and its curve, no step missing or twice" "cmp <(curve whole.jsonl) <(curve killed.jsonl)"
 
 tctrain $slow --resume --out termed --metrics term.jsonl <t.tok 2>err &
 pid=$!
@@ -99,7 +100,6 @@ kill -TERM $pid; wait $pid; got=$?
 check "SIGTERM: state saved, exit 75" "[ $got = 75 ] && grep -q 'is saved' err && [ -e termed/state/manifest.json ]"
 tctrain $slow --resume --out termed --metrics term.jsonl <t.tok
 check "and resumed to the same bytes" "same whole termed"
-tctrain $slow --out whole --metrics whole.jsonl <t.tok
 check "and the same curve" "cmp <(curve whole.jsonl) <(curve term.jsonl)"
 
 # ---- short streams, other runs ------------------------------------------------
