@@ -452,7 +452,10 @@ int stream_read(struct stream_in *s, const uint8_t **data, size_t *n,
 		got = next_part(s, e);
 		if (got < 0)
 			return -1;
-		s->done = got == 0;
+		if (got == 0) {
+			s->at = s->base + s->start;
+			s->done = 1;
+		}
 	}
 	return 0;
 }

@@ -44,8 +44,8 @@ const char *stream_name(const struct stream_in *s);	/* for messages */
  * aside) continue silently. Bytes have passed mpk_scan. */
 int stream_read(struct stream_in *s, const uint8_t **data, size_t *n,
                 struct err *e);
-/* Records handed out so far, and the decompressed byte offset of the last
- * object read, which after the end is the end record. */
+/* Records handed out so far, and the decompressed byte offset of the last; after
+ * the end, how many decompressed bytes there were. */
 uint64_t stream_n_records(const struct stream_in *s);
 uint64_t stream_offset(const struct stream_in *s);
 /* Whether two headers agree in all but their provenance, so that their streams

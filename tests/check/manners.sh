@@ -57,11 +57,74 @@ for src in "$OLDPWD"/bin/*.c; do
 			not "$name leaves no result behind" ;;
 	esac
 done
-# A reader that goes away ends a tool without a word.
-seq 20000 | awk 'BEGIN { print "{\"r1\":1,\"kind\":\"x/1\"}" } { print "{\"n\":" $1 "}" }' >lines
-"$BIN/r1cat" -j lines >x.stream
-"$BIN/r1cat" x.stream x.stream x.stream x.stream 2>err | head -n 1 >out
-status=${PIPESTATUS[0]}
-if [ "$status" = 141 ] && [ ! -s err ]; then ok "SIGPIPE is quiet"
-else sed 's/^/# /' err; not "SIGPIPE: exit $status"; fi
+
+# ---- at work --------------------------------------------------------------------
+# A model, its transcoders and streams for it; `work NAME` prints the command
+# line that makes NAME do its work from stdin to stdout.
+vocab=$(jq .vocab_size M/config.json)
+{
+	echo '{"r1":1,"kind":"tokens/1","vocab":'"$vocab"',"n_ctx":64,"dtype":"u32"}'
+	for i in $(seq 0 39); do
+		echo '{"seq":'"$i"',"ids":['"$(seq -s, $((i + 1)) $((i + 50)))"'],"docs":[['"$i"',0,0]]}'
+	done
+} >t.json
+"$BIN/r1cat" -j t.json >t.tok
+"$BIN/r1cat" -c --raw t.tok >t.raw
+"$BIN/actdump" --model M <t.tok >a.act
+seq 1000 >text
+work() {
+	case $1 in
+	actdump) echo "$BIN/actdump --model M" ;;
+	qtok) echo "$BIN/qtok --tokenizer M/tokenizer.json" ;;
+	r1cat) echo "$BIN/r1cat -f" ;;
+	tceval) echo "$BIN/tceval --model M --transcoders M/transcoders" ;;
+	tctrain) echo "$BIN/tctrain --model M -k 4 --expansion 2 --batch 100 --out ck" ;;
+	esac
+}
+feed() { case $1 in qtok) echo text ;; *) echo t.tok ;; esac; }
+
+for name in r1cat qtok actdump tceval; do
+	[ -x "$BIN/$name" ] || continue
+	# shellcheck disable=SC2046
+	timeout 60 $(work $name) <$(feed $name) >/dev/full 2>err
+	if [ $? = 1 ] && [ "$(wc -l <err)" = 1 ] && grep -q "No space" err
+	then ok "$name: a full disk ends the work"
+	else sed 's/^/# /' err | head -n 3; not "$name: work >/dev/full"; fi
+	# A reader that goes away ends a tool without a word.
+	# shellcheck disable=SC2046
+	python3 -c 'import os, subprocess, sys
+r, w = os.pipe(); os.close(r)
+sys.exit(128 - min(0, subprocess.run(sys.argv[1:], stdout=w).returncode))' \
+		$(work $name) <$(feed $name) 2>err
+	status=$?
+	if [ $status = 141 ] && [ ! -s err ]; then ok "$name: SIGPIPE is quiet"
+	else sed 's/^/# /' err | head -n 3; not "$name: SIGPIPE: exit $status"; fi
+	# shellcheck disable=SC2046
+	$(work $name) --threads 1 <$(feed $name) >one 2>err &&
+		$(work $name) --threads 4 <$(feed $name) >four 2>>err
+	if [ -s one ] && cmp -s one four; then ok "$name: the same bytes from 1 and 4 threads"
+	else sed 's/^/# /' err | head -n 3; not "$name: 1 and 4 threads differ"; fi
+done
+
+# A stream cut anywhere is an error of one line that names where.
+for name in r1cat actdump tceval tctrain; do
+	[ -x "$BIN/$name" ] || continue
+	bad=
+	for f in t.tok t.raw; do
+		n=$(wc -c <$f)
+		for cut in 1 40 $((n / 2)) $((n - 20)) $((n - 1)); do
+			rm -rf ck
+			# shellcheck disable=SC2046
+			head -c $cut $f | timeout 60 $(work $name) >out 2>err
+			[ $? = 1 ] && [ "$(wc -l <err)" = 1 ] &&
+				grep -q "^$name: standard input: .* byte .*cut" err &&
+				[ -z "$(find ck -name '*.safetensors' 2>/dev/null)" ] ||
+				{ bad="$bad $f:$cut"; sed 's/^/# /' err | head -n 3; }
+		done
+	done
+	if [ -z "$bad" ]; then ok "$name: cut input"; else not "$name: cut at$bad"; fi
+done
+# tctrain reads acts/1 as well
+head -c 2000 a.act | "$BIN/tctrain" -k 4 --expansion 2 --batch 100 --out ck2 >out 2>err
+[ $? = 1 ] && one_line tctrain "tctrain: cut activations" || not "tctrain: cut activations"
 exit $rc
