@@ -22,7 +22,7 @@ struct opts {
 	struct cli_list generate;
 	const char *prompts;
 	int64_t gen_tokens;
-	const char *tokenizer;
+	const char *tokenizer, *train_metrics;
 };
 
 #define TOKENS_MAX 1e12
@@ -59,6 +59,8 @@ static const struct cli_opt options[] = {
 	         "longest continuation"),
 	CLI_STR(0, "tokenizer", struct opts, tokenizer, "PATH", NULL,
 	        "tokenizer of the prompts; default: the model's"),
+	CLI_STR(0, "train-metrics", struct opts, train_metrics, "FILE", NULL,
+	        "tctrain's metrics, for train_dead_share"),
 	CLI_END
 };
 
@@ -116,6 +118,53 @@ static int read_text(struct rec_tokens_in *in, const struct opts *o,
 	return got;
 }
 
+/* Calls fn with each line of a file of JSON lines. */
+static int each_line(const char *path,
+                     int (*fn)(void *ctx, const json_t *line, struct err *e),
+                     void *ctx, struct err *e)
+{
+	FILE *f = fopen(path, "r");
+	char *line = NULL;
+	size_t cap = 0, at = 0;
+	ssize_t n;
+	int rc = 0;
+
+	if (!f)
+		return err_sys(e, "%s", path);
+	while (rc == 0 && (n = getline(&line, &cap, f)) > 0) {
+		json_t *j = json_parse(line, (size_t)n, "JSON", e);
+
+		at++;
+		if (!j || fn(ctx, j, e) < 0)
+			rc = err_wrap(e, "%s: line %zu", path, at);
+		json_decref(j);
+	}
+	if (rc == 0 && ferror(f))
+		rc = err_sys(e, "%s", path);
+	free(line);
+	fclose(f);
+	return rc;
+}
+
+/* A line of tctrain's metrics: a layer's dead share as it stood then. */
+static int train_line(void *ctx, const json_t *line, struct err *e)
+{
+	struct eval_result *r = ctx;
+	double dead;
+	int64_t layer;
+	int i;
+
+	if (!json_object_get(line, "layer") || !json_object_get(line, "dead"))
+		return 0;
+	if (json_int(line, "layer", 0, INT32_MAX, -1, &layer, e) < 0 ||
+	    json_number(line, "dead", 0, 1, -1, &dead, e) < 0)
+		return -1;
+	for (i = 0; i < r->n; i++)
+		if (r->layer[i].layer == layer)
+			r->layer[i].train_dead_share = dead;
+	return 0;
+}
+
 /* ---- continuations ---- */
 
 /* What continuing a prompt takes. */
@@ -137,36 +186,15 @@ static int write_on(const struct writer *w, const char *prompt, struct err *e)
 	return j ? json_array_append_new(w->list, j) : -1;
 }
 
-/* The member text of each line. */
-static int write_file(const struct writer *w, const char *path, struct err *e)
+static int write_line(void *ctx, const json_t *line, struct err *e)
 {
-	FILE *f = fopen(path, "r");
-	char *line = NULL;
-	size_t cap = 0, at = 0;
-	ssize_t n;
-	int rc = 0;
+	const char *text;
 
-	if (!f)
-		return err_sys(e, "%s", path);
-	while (rc == 0 && (n = getline(&line, &cap, f)) > 0) {
-		json_t *j = json_parse(line, (size_t)n, path, e);
-		const char *text = NULL;
-
-		at++;
-		if (!j || json_str(j, "text", NULL, &text, e) < 0)
-			rc = err_wrap(e, "line %zu", at);
-		else if (!text)
-			rc = err_set(e, ERR_FORMAT, "%s: line %zu has no "
-			             "member text", path, at);
-		else
-			rc = write_on(w, text, e);
-		json_decref(j);
-	}
-	if (rc == 0 && ferror(f))
-		rc = err_sys(e, "%s", path);
-	free(line);
-	fclose(f);
-	return rc;
+	if (json_str(line, "text", NULL, &text, e) < 0)
+		return -1;
+	if (!text)
+		return err_set(e, ERR_FORMAT, "has no member text");
+	return write_on(ctx, text, e);
 }
 
 static int continuations(const struct opts *o, struct writer *w,
@@ -183,7 +211,7 @@ static int continuations(const struct opts *o, struct writer *w,
 	for (i = 0; i < o->generate.n; i++)
 		if (write_on(w, o->generate.item[i], e) < 0)
 			goto done;
-	rc = o->prompts ? write_file(w, o->prompts, e) : 0;
+	rc = o->prompts ? each_line(o->prompts, write_line, w, e) : 0;
 done:
 	tok_work_free(w->work);
 	tok_free(w->tok);
@@ -332,6 +360,8 @@ static int run(const struct opts *o, const struct cli_common *c,
 	    eval_set_open(&set, o->transcoders, o->layers, m, e) < 0 ||
 	    read_text(in, o, model_cfg(m), &text, e) < 0 ||
 	    eval_run(&v, m, &set, &text, &watch, &r, e) < 0 ||
+	    (o->train_metrics &&
+	     each_line(o->train_metrics, train_line, &r, e) < 0) ||
 	    continuations(o, &(struct writer) { m, &set, &v, NULL, NULL,
 	                  (size_t)o->gen_tokens, list }, e) < 0)
 		goto done;

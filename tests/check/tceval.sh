@@ -1,6 +1,6 @@
 #!/bin/bash
 # tceval.sh: what tceval refuses, and what must not change its output. TAP.
-set -u
+set -u -o pipefail
 cd "$(dirname "$0")/../.." || exit 1
 export PATH=${BIN:-$PWD/bin}:$PATH
 golden=$PWD/tests/golden
@@ -79,4 +79,14 @@ then not 'full disk'; else ok 'full disk'; fi
 ev $small --metrics "$w/m" <"$tok" >/dev/null 2>&1
 if [ "$(jq -rs 'map(.event) | join(" ")' "$w/m")" = 'fvu fvu fvu fvu ce ce ce ce all' ]
 then ok 'metrics'; else not 'metrics'; fi
+printf '%s\n' '{"layer":2,"dead":0.5}' '{"event":"x"}' '{"layer":2,"dead":0.25,"step":9}' >"$w/tm"
+if ev $small --train-metrics "$w/tm" <"$tok" | jq -e '[.layers[].train_dead_share] == [null, null, 0.25, null]' >/dev/null
+then ok 'train_dead_share'; else not 'train_dead_share'; fi
+echo '{"layer":2,"dead":7}' >>"$w/tm"
+refuses 'metrics that make no sense' 1 'tm: line 4: .*dead' ev $small --train-metrics "$w/tm" <"$tok"
+refuses 'a prompt without text' 1 'tm: line 1: .*text' ev $small --prompts "$w/tm" <"$tok"
+if ev $small --gen-tokens 5 --generate 'one <bos>' --prompts <(echo '{"text":"two"}') <"$tok" |
+   jq -e '[.generations[] | .prompt, (.original, .replaced | .ids | length), .same_tokens >= 0] ==
+	["one <bos>", 5, 5, true, "two", 5, 5, true]' >/dev/null
+then ok 'generations'; else not 'generations'; fi
 exit $rc
