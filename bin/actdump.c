@@ -327,7 +327,8 @@ static int open_out(struct dump *d, const struct cli_common *c, struct err *e)
 {
 	struct stream_out_opt o = {
 		.kind = "acts/1", .from = rec_tokens_stream(d->in),
-		.command = c->command, .seed = c->seed, .raw = d->o->raw
+		.command = c->command, .seed = c->seed, .raw = d->o->raw,
+		.level = REC_ACTS_LEVEL
 	};
 
 	o.header = rec_acts_header(&d->head, e);

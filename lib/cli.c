@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "mem.h"
@@ -76,8 +78,19 @@ void cli_usage(const struct cli_tool *t, const char *fmt, ...)
 	exit(2);
 }
 
+/* A line of progress stands on the terminal and has to make room first. */
+static int progress_stands;
+
+static void clear_progress(void)
+{
+	if (progress_stands)
+		fputs("\r\033[K", stderr);
+	progress_stands = 0;
+}
+
 void cli_die(const struct cli_tool *t, const struct err *e)
 {
+	clear_progress();
 	fprintf(stderr, "%s: %s\n", t->name,
 	        e->msg[0] ? e->msg : "failed without saying why");
 	exit(e->code == ERR_USAGE ? 2 : e->code == ERR_STOP ? 75 : 1);
@@ -87,6 +100,7 @@ static void log_line(void *ctx, const char *line)
 {
 	const struct cli_tool *t = ctx;
 
+	clear_progress();
 	fprintf(stderr, "%s: %s\n", t->name, line);
 }
 
@@ -99,8 +113,25 @@ struct log cli_log(const struct cli_tool *t)
 
 void cli_progress(void *ctx, const char *text, int last)
 {
+	enum { LOG_EVERY_S = 10 };
+	static time_t due;
+	struct winsize w = { 0 };
+	struct timespec now;
+
 	(void)ctx;
-	fprintf(stderr, "\r%s\033[K%s", text, last ? "\n" : "");
+	if (isatty(STDERR_FILENO)) {
+		/* A line that wraps could not be taken back. */
+		ioctl(STDERR_FILENO, TIOCGWINSZ, &w);
+		fprintf(stderr, "\r%.*s\033[K%s", w.ws_col ? w.ws_col - 1 : 79,
+		        text, last ? "\n" : "");
+		progress_stands = !last;
+		return;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (!last && now.tv_sec < due)
+		return;
+	due = now.tv_sec + LOG_EVERY_S;
+	fprintf(stderr, "%s\n", text);
 }
 
 void cli_no_terminal(const struct cli_tool *t)

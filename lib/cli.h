@@ -96,7 +96,8 @@ void cli_die(const struct cli_tool *t, const struct err *e)
 /* A log that prints "tool: line" on stderr. */
 struct log cli_log(const struct cli_tool *t);
 
-/* Shows a line of progress in place on stderr: a progress_fn. */
+/* A progress_fn: shows the line on stderr, in place on a terminal, else as a
+ * line of its own every ten seconds and at the end. */
 void cli_progress(void *ctx, const char *text, int last);
 
 /* Refuses (exit 2) to write binary to a terminal on stdout. */

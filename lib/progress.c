@@ -33,7 +33,8 @@ double progress_rate(const struct progress *p, uint64_t done)
 
 static void show(struct progress *p, uint64_t done, const char *note, int last)
 {
-	double rate = progress_rate(p, done);
+	enum { ETA_MAX_S = 1000 * 3600 };	/* beyond it nobody waits */
+	double rate = progress_rate(p, done), eta;
 	char text[200];
 	int n;
 
@@ -41,15 +42,14 @@ static void show(struct progress *p, uint64_t done, const char *note, int last)
 	if (p->total)
 		n += snprintf(text + n, sizeof(text) - (size_t)n, "/%llu",
 		              (unsigned long long)p->total);
-	n += snprintf(text + n, sizeof(text) - (size_t)n, " %s, %.4g/s",
-	              p->unit, rate);
-	if (!last && p->total > done && rate > 0) {
-		double eta = (double)(p->total - done) / rate;
-
+	n += snprintf(text + n, sizeof(text) - (size_t)n, rate < 100 ?
+	              " %s, %.3g/s" : " %s, %.0f/s", p->unit, rate);
+	eta = rate > 0 && p->total > done ? (double)(p->total - done) / rate
+	                                  : 0;
+	if (!last && eta > 0 && eta < ETA_MAX_S)
 		n += snprintf(text + n, sizeof(text) - (size_t)n,
 		              ", %d:%02d:%02d left", (int)(eta / 3600),
 		              (int)(eta / 60) % 60, (int)eta % 60);
-	}
 	if (note)
 		snprintf(text + n, sizeof(text) - (size_t)n, ", %s", note);
 	p->fn(p->ctx, text, last);

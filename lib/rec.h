@@ -98,6 +98,9 @@ struct rec_acts_in *rec_acts_on(struct stream_in *s, struct rec_acts_head *h,
 int rec_acts_read(struct rec_acts_in *r, struct rec_acts *a, struct err *e);
 const struct stream_in *rec_acts_stream(const struct rec_acts_in *r);
 void rec_acts_close(struct rec_acts_in *r);
+/* stream_out_opt.level for acts/1. Of activations in bf16 zstd takes a fifth
+ * away, at any level; higher ones only take longer. */
+enum { REC_ACTS_LEVEL = 1 };
 json_t *rec_acts_header(const struct rec_acts_head *h, struct err *e);
 int rec_acts_write(struct stream_out *s, const struct rec_acts_head *h,
                    const struct rec_acts *a, struct err *e);
