@@ -299,7 +299,10 @@ static void show_step(void *ctx, double done, double total)
 	if (!w->begun++)
 		progress_start(&w->progress, w->progress.fn, w->progress.ctx,
 		               "GFLOP", 0, (uint64_t)(total * 2e-9));
-	progress_at(&w->progress, (uint64_t)(done * 2e-9), NULL);
+	if (done < total * 0.999999)
+		progress_at(&w->progress, (uint64_t)(done * 2e-9), NULL);
+	else
+		progress_end(&w->progress, (uint64_t)(total * 2e-9), NULL);
 }
 
 /* One line: the event, and those members of obj (taken) that are known. */
