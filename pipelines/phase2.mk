@@ -48,9 +48,9 @@ $(D)/metrics.jsonl: $(D)/ckpt.sums
 EVAL_OPTS = --fvu-tokens $(FVU_TOKENS) --ce-tokens $(CE_TOKENS) \
 	--ablation-tokens $(ABLATION_TOKENS) $(if $(PROMPTS),--prompts $(PROMPTS)) $(EVAL_EXTRA)
 $(eval $(call stamp,eval,$(call program,$(TCEVAL)) $(EVAL_OPTS)))
-$(D)/eval.json: $(D)/ckpt.sums $(D)/held.tok $(D)/model.path $(D)/.want/eval $(PROMPTS)
+$(D)/eval.json: $(D)/ckpt.sums $(D)/metrics.jsonl $(D)/held.tok $(D)/model.path $(D)/.want/eval $(PROMPTS)
 	$(call say,EVAL)$(call into,$(launch)$(TCEVAL) --model $(model) --transcoders $(D)/ckpt \
-		$(EVAL_OPTS) $(threads) --csv $(D)/eval.csv <$(D)/held.tok)
+		$(EVAL_OPTS) --train-metrics $(D)/metrics.jsonl $(threads) --csv $(D)/eval.csv <$(D)/held.tok)
 
 # ---- plots and report -----------------------------------------------------
 plots := $(addprefix $(D)/,loss.png latents.png ce.png)
