@@ -76,6 +76,7 @@ TOOLS := $(patsubst bin/%.c,%,$(wildcard bin/*.c))
 LIB_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard lib/*.c))
 LIB := $(B)/libr1.a
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+BENCH := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 ## all: every tool, into bin/
@@ -124,6 +125,9 @@ $(B)/bin_%.o: bin/%.c $(B)/flags
 $(B)/unit/%: $(B)/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(COMPILE) $(LDFLAGS) $^ $(LDLIBS_R1) -lcmocka -o $@
+$(B)/bench/%: $(B)/tests/bench/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(COMPILE) $(LDFLAGS) $^ $(LDLIBS_R1) -o $@
 $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/driver.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(COMPILE) $(LDFLAGS) $^ $(LDLIBS_R1) -o $@
@@ -185,7 +189,7 @@ fuzz:
 	@tests/fuzz/run
 
 ## bench: speeds as ratios to a peer measured in the same run
-bench: all
+bench: all $(BENCH)
 	@BIN=$(abspath $(BIN)) tests/bench/run
 
 -include pipelines/main.mk
