@@ -43,14 +43,16 @@ static const struct cli_tool tool = {
 	options
 };
 
-static void print_json(const json_t *j, int full)
+static int print_json(const json_t *j, int full, struct err *e)
 {
 	char *line = json_dumps(j, JSON_COMPACT |
 	                        JSON_REAL_PRECISION(full ? 17 : 9));
 
-	if (line)
-		puts(line);
+	if (!line)
+		return err_set(e, ERR_MEM, "out of memory for a line");
+	puts(line);
 	free(line);
+	return 0;
 }
 
 static int show_one(const struct opts *o, struct stream_in *in, struct err *e)
@@ -59,10 +61,11 @@ static int show_one(const struct opts *o, struct stream_in *in, struct err *e)
 	int64_t left = o->head;
 	const uint8_t *data;
 	size_t n;
-	int got = 0;
+	int got = 0, rc;
 
-	if (o->header || o->with_header)
-		print_json(stream_header(in), o->full);
+	if ((o->header || o->with_header) &&
+	    print_json(stream_header(in), o->full, e) < 0)
+		return -1;
 	if (o->header)
 		return 0;
 	while (left != 0 && (got = stream_read(in, &data, &n, e)) == 1) {
@@ -76,8 +79,10 @@ static int show_one(const struct opts *o, struct stream_in *in, struct err *e)
 		mpk_free(&m);
 		if (!j)
 			return stream_bad(in, e, "%s", why.msg);
-		print_json(j, o->full);
+		rc = print_json(j, o->full, e);
 		json_decref(j);
+		if (rc < 0)
+			return -1;
 		if (left > 0)
 			left--;
 		if (ferror(stdout))

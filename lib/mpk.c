@@ -125,9 +125,11 @@ int mpk_parse(struct mpk *m, const uint8_t *data, size_t n, struct err *e)
 		return err_set(e, ERR_FORMAT, "%zu bytes do not hold one object",
 		               n);
 	msgpack_unpacked_init(&m->u);
-	if (msgpack_unpack_next(&m->u, (const char *)data, n, &off) !=
-	    MSGPACK_UNPACK_SUCCESS || off != n) {
+	got = msgpack_unpack_next(&m->u, (const char *)data, n, &off);
+	if (got != MSGPACK_UNPACK_SUCCESS || off != n) {
 		msgpack_unpacked_destroy(&m->u);
+		if (got == MSGPACK_UNPACK_NOMEM_ERROR)
+			return err_set(e, ERR_MEM, "out of memory");
 		return err_set(e, ERR_FORMAT, "msgpack cannot be unpacked");
 	}
 	m->root = &m->u.data;
@@ -292,10 +294,14 @@ static json_t *array_to_json(const msgpack_object *o, struct err *e)
 		json_t *v = mpk_to_json(&o->via.array.ptr[i], e);
 
 		if (!v || json_array_append_new(out, v) < 0) {
+			if (v)
+				err_set(e, ERR_MEM, "out of memory");
 			json_decref(out);
 			return NULL;
 		}
 	}
+	if (!out)
+		err_set(e, ERR_MEM, "out of memory");
 	return out;
 }
 
@@ -335,6 +341,8 @@ static json_t *map_to_json(const msgpack_object *o, struct err *e)
 			json_decref(out);
 			return NULL;
 		}
+	if (!out)
+		err_set(e, ERR_MEM, "out of memory");
 	return out;
 }
 

@@ -69,7 +69,7 @@ static int bad_inner(const struct stream_in *s, const struct err *in,
 	if (in->code != ERR_FORMAT && in->code != ERR_RANGE) {
 		if (e)
 			*e = *in;
-		return -1;
+		return err_wrap(e, "%s", s->name);
 	}
 	return stream_bad(s, e, "%s", in->msg);
 }
