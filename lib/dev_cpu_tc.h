@@ -17,6 +17,9 @@ struct tc_loops {
 	                  size_t n, float over, uint32_t id0,
 	                  const uint32_t *ids, uint64_t *key, size_t *n_key,
 	                  size_t cap);
+	/* most[64] = the largest of pre[i] + bias[i] over i = j modulo 64 */
+	void (*columns)(const float *pre, const float *bias, size_t n,
+	                float *most);
 	/* out[dim] (+)= sum over e < n of coef[e] src[row[e] * dim ...];
 	 * `add`: onto what is there */
 	void (*combine)(const float *src, const uint32_t *row,

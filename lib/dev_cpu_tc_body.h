@@ -68,6 +68,32 @@ static size_t body_collect(const float *pre, const float *bias, size_t from,
 	return i < n ? i : n;
 }
 
+INLINE struct v16 max16(struct v16 a, struct v16 b)
+{
+	EACH_U
+		a.r[u] = pick(b.r[u] > a.r[u], b.r[u], a.r[u]);
+	return a;
+}
+
+static void body_columns(const float *pre, const float *bias, size_t n,
+                         float *most)
+{
+	struct v16 m[4];
+	size_t i, j;
+
+	for (j = 0; j < 4; j++)
+		m[j] = splat16(-INFINITY);
+	for (i = 0; i + 64 <= n; i += 64)
+		for (j = 0; j < 4; j++)
+			m[j] = max16(m[j], add16(load16(pre + i + j * 16),
+			                         load16(bias + i + j * 16)));
+	for (j = 0; j < 4; j++)
+		store16(most + j * 16, m[j]);
+	for (j = 0; i < n; i++, j++)
+		if (pre[i] + bias[i] > most[j])
+			most[j] = pre[i] + bias[i];
+}
+
 static void body_combine(const float *src, const uint32_t *row,
                          const float *coef, size_t n, size_t dim, int add,
                          float *out)
@@ -244,6 +270,7 @@ static void body_step(const struct dev_tc_opt *o, float *w, float *s1,
 
 const struct tc_loops TC_TABLE = {
 	.collect = body_collect,
+	.columns = body_columns,
 	.combine = body_combine,
 	.sq = body_sq,
 	.centre = body_centre,

@@ -5,9 +5,14 @@
  * A row's keys are cut back to its k largest whenever their buffer is full, and
  * the smallest of these is the bar for all later ones. Latents come in
  * ascending order, so a value equal to the bar loses, as ties must.
+ *
+ * The first block sets a bar before any key is taken: of the maxima of 64
+ * interleaved columns, the k-th is reached by k values at least, each in a
+ * column of its own.
  */
 #include <cblas.h>
 #include <limits.h>
+#include <math.h>
 #include <string.h>
 
 #include "dev_cpu_tc.h"
@@ -18,6 +23,7 @@ enum {
 	BLOCK = 512,		/* latents whose pre-activations are held */
 	PASS_ROWS = 4096,	/* rows whose candidates are held at once */
 	ITEMS_WANTED = 32,	/* pieces of work, if latents allow */
+	COLUMNS = 64,		/* whose maxima set the first bar */
 	SPLIT_MIN = 1024	/* latents below which a tile is not split */
 };
 
@@ -151,6 +157,27 @@ static struct tile tile_at(void *scratch, size_t cap)
 	return t;
 }
 
+/* A bar that at least k of the n values reach; 0 where k is too many. Below
+ * the value itself, so that those equal to it still pass. */
+static float first_bar(const struct encode *q, const float *pre, size_t first,
+                       size_t n)
+{
+	float most[COLUMNS];
+	uint64_t key[COLUMNS];
+	size_t i, m = 0;
+
+	if (q->k >= COLUMNS)
+		return 0;
+	q->loops->columns(pre, q->b + first, n, most);
+	for (i = 0; i < COLUMNS; i++)
+		if (most[i] > 0)
+			key[m++] = tc_key(most[i], (uint32_t)i);
+	if (m < q->k)
+		return 0;
+	select_top(key, m, q->k);
+	return nextafterf(smallest(key, q->k), 0);
+}
+
 /* Offers pre-activations of latents [first, first + n) to one row's keys. */
 static void offer(const struct encode *q, const struct tile *t, size_t row,
                   const float *pre, size_t first, size_t n)
@@ -198,10 +225,8 @@ static void encode_tile(void *ctx, size_t item, int thread)
 
 	if (end > q->n_latents)
 		end = q->n_latents;
-	for (r = 0; r < rows; r++) {
+	for (r = 0; r < rows; r++)
 		t.n_key[r] = 0;
-		t.bar[r] = 0;
-	}
 	for (; at < end; at += BLOCK) {
 		size_t m = end - at < BLOCK ? end - at : BLOCK;
 
@@ -209,8 +234,13 @@ static void encode_tile(void *ctx, size_t item, int thread)
 		            (int)m, (int)q->d_in, 1, q->x + r0 * q->d_in,
 		            (int)q->d_in, q->w + at * q->d_in, (int)q->d_in, 0,
 		            t.pre, BLOCK);
-		for (r = 0; r < rows; r++)
-			offer(q, &t, r, t.pre + r * BLOCK, at, m);
+		for (r = 0; r < rows; r++) {
+			const float *pre = t.pre + r * BLOCK;
+
+			if (at == s * q->split)
+				t.bar[r] = first_bar(q, pre, at, m);
+			offer(q, &t, r, pre, at, m);
+		}
 	}
 	for (r = 0; r < rows; r++) {
 		uint64_t *key = t.key + r * q->cap;
