@@ -9,6 +9,7 @@ clock; times stand in times.tsv and on a line of their own in the report's end.
 """
 import json
 import os
+import signal
 import sys
 
 
@@ -157,6 +158,7 @@ def report(args):
 
 
 def main():
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     a = sys.argv[1:]
     try:
         if len(a) == 2 and a[0] == "curves":

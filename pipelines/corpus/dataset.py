@@ -10,6 +10,7 @@ import argparse
 import gzip
 import json
 import os
+import signal
 import sys
 
 
@@ -46,6 +47,7 @@ def write(files, field, limit):
 
 
 def main():
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     ap = argparse.ArgumentParser(description="data sets as JSON lines")
     ap.add_argument("--field", default="text")
     ap.add_argument("--bytes", type=int, default=0, help="stop after so many; 0: all")

@@ -12,6 +12,7 @@ import html.parser
 import json
 import os
 import re
+import signal
 import sys
 
 BLOCK = {"p", "div", "section", "ul", "ol", "dl", "dt", "dd", "li", "table",
@@ -161,6 +162,7 @@ def write(folders, limit):
 
 
 def main():
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     ap = argparse.ArgumentParser(description="prose out of Debian packages")
     ap.add_argument("--bytes", type=int, default=0, help="stop after so many; 0: all")
     ap.add_argument("folder", nargs="+", help="an unpacked package")

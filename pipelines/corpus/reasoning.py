@@ -17,6 +17,7 @@ import importlib
 import importlib.machinery
 import json
 import os
+import signal
 import sys
 import types
 
@@ -223,6 +224,7 @@ def write(sets, limit, version):
 
 
 def main():
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     ap = argparse.ArgumentParser(description="reasoning problems as chats")
     ap.add_argument("--package", required=True, metavar="PATH",
                     help="a wheel or folder with reasoning_gym/ inside")
