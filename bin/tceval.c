@@ -387,6 +387,36 @@ done:
 	return rc;
 }
 
+/* Without transcoders: the model continues prompts, and nothing is read. */
+static int run_plain(const struct opts *o, const struct cli_common *c,
+                     struct err *e)
+{
+	struct eval_opt v = eval_options(o);
+	struct dev *d = dev_open(c->device, c->threads, e);
+	struct model *m = d ? model_open(o->model, d, NULL, e) : NULL;
+	json_t *obj = NULL, *list = json_array();
+	char *text = NULL;
+	int rc = -1;
+
+	if (!m || continuations(o, &(struct writer) { m, NULL, &v, NULL, NULL,
+	                        (size_t)o->gen_tokens, list }, e) < 0)
+		goto done;
+	obj = json_pack("{s:s,s:{s:s,s:s},s:O}", "kind", "eval/1", "model",
+	                "name", model_cfg(m)->name, "fingerprint",
+	                model_cfg(m)->fingerprint, "generations", list);
+	if (!obj)
+		err_set(e, ERR_MEM, "no memory for the report");
+	else if ((text = eval_json_text(obj, e)))
+		rc = fputs(text, stdout) < 0 ? err_sys(e, "standard output") : 0;
+done:
+	mem_free(text);
+	json_decref(obj);
+	json_decref(list);
+	model_free(m);
+	dev_free(d);
+	return rc;
+}
+
 int main(int argc, char **argv)
 {
 	struct opts o;
@@ -396,13 +426,14 @@ int main(int argc, char **argv)
 	int rc;
 
 	cli_parse(&tool, argc, argv, &o, sizeof(o), &c);
-	if (!o.model || !o.transcoders)
-		cli_usage(&tool, "--%s is missing",
-		          o.model ? "transcoders" : "model");
+	if (!o.model)
+		cli_usage(&tool, "--model is missing");
+	if (!o.transcoders && !o.generate.n && !o.prompts)
+		cli_usage(&tool, "--transcoders is missing");
 	w.progress.fn = c.progress ? cli_progress : NULL;
 	if (!(w.metrics = metrics_open(c.metrics, 0, &e)))
 		cli_die(&tool, &e);
-	rc = run(&o, &c, &w, &e);
+	rc = o.transcoders ? run(&o, &c, &w, &e) : run_plain(&o, &c, &e);
 	if (metrics_close(w.metrics, rc < 0 ? NULL : &e) < 0 || rc < 0)
 		cli_die(&tool, &e);
 	cli_close_stdout(&tool);

@@ -117,8 +117,8 @@ int eval_generate(struct model *m, const struct eval_set *s, size_t k,
                   uint32_t *out, size_t *n_out, int *ended, struct err *e);
 
 /* A prompt (special tokens in it recognised, bos added where the tokenizer
- * does) continued with and without s, as a member of "generations" in
- * tceval(1). New reference. */
+ * does) continued with and without s (NULL: without alone, "replaced" is
+ * null), as a member of "generations" in tceval(1). New reference. */
 json_t *eval_continue(struct model *m, const struct eval_set *s,
                       const struct eval_opt *o, const struct tok *t,
                       struct tok_work *w, const char *prompt, size_t n_new,

@@ -123,19 +123,19 @@ json_t *eval_continue(struct model *m, const struct eval_set *s,
 {
 	uint32_t *ids = NULL, *out[2] = { NULL, NULL };
 	size_t n = 0, cap = 0, n_out[2], same = 0;
-	json_t *side[2] = { NULL, NULL }, *obj = NULL;
+	json_t *side[2] = { NULL, json_null() }, *obj = NULL;
 	int i, ended;
 
 	if (tok_encode(t, w, prompt, strlen(prompt), TOK_SPECIAL | TOK_ADD,
 	               &ids, &n, &cap, e) < 0)
 		return NULL;
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < (s ? 2 : 1); i++)
 		if (!(out[i] = mem_array(n_new, sizeof(**out), e)) ||
 		    eval_generate(m, i ? s : NULL, o->k, o->skip, ids, n, n_new,
 		                  out[i], &n_out[i], &ended, e) < 0 ||
 		    !(side[i] = spelled(t, out[i], n_out[i], ended, e)))
 			goto done;
-	while (same < n_out[0] && same < n_out[1] &&
+	while (s && same < n_out[0] && same < n_out[1] &&
 	       out[0][same] == out[1][same])
 		same++;
 	obj = json_pack("{s:o,s:I,s:O,s:O,s:I}",

@@ -30,6 +30,14 @@ refetch:
 
 model = "$$(cat $(D)/model.path)"
 
+# ---- sanity ---------------------------------------------------------------
+TCEVAL ?= $(BIN)/tceval
+PROMPTS ?=
+$(eval $(call stamp,sanity,$(call program,$(TCEVAL)) $(PROMPTS)))
+$(D)/sanity.json: $(D)/model.path $(D)/.want/sanity $(PROMPTS)
+	$(call say,SANITY)$(call into,$(launch)$(TCEVAL) --model $(model) $(threads) --gen-tokens 32 \
+		$(if $(PROMPTS),--prompts $(PROMPTS),--generate 'The capital of France is'))
+
 # ---- sources of the corpus ------------------------------------------------
 # reasoning: problems of the package reasoning-gym, as chats
 REASONING_VERSION ?= 0.1.25
@@ -67,7 +75,7 @@ $(D)/corpus.jsonl: $(D)/.want/corpus $(CORPUS:%=$(D)/corpus/%.jsonl)
 
 # ---- tokens ---------------------------------------------------------------
 qtok = $(QTOK) --tokenizer $(model) $(QTOK_OPTS) $(threads)
-QTOK_OPTS = --template $(TEMPLATE) --ctx $(CTX) --shuffle --seed $(SEED) --held $(HELD)
+QTOK_OPTS = --shuffle --template $(TEMPLATE) --ctx $(CTX) --shuffle --seed $(SEED) --held $(HELD)
 $(eval $(call stamp,tokens,$(call program,$(QTOK)) $(QTOK_OPTS)))
 $(D)/train.tok: $(D)/corpus.jsonl $(D)/model.path $(D)/.want/tokens
 	$(call say,QTOK)$(call into,$(launch)$(qtok) --part train <$<)
@@ -78,5 +86,5 @@ $(D)/SHA256SUMS: $(D)/corpus.jsonl $(D)/train.tok $(D)/held.tok
 	@$(call into,cd $(D) && sha256sum $(^F))
 
 # ---- the phase ------------------------------------------------------------
-phase0: $(D)/SHA256SUMS
+phase0: $(D)/SHA256SUMS $(D)/sanity.json
 	@echo 'phase0: $(D)/train.tok, $(D)/held.tok'

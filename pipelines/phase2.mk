@@ -10,10 +10,9 @@
 # With ACTDUMP given, that program makes them: ACTDUMP | TCTRAIN.
 
 TCTRAIN ?= $(BIN)/tctrain
-TCEVAL ?= $(BIN)/tceval
 GNUPLOT ?= gnuplot
 REPORT := pipelines/report.py
-$(call by_profile,EXPANSION K TOKENS BATCH FVU_TOKENS CE_TOKENS ABLATION_TOKENS PROMPTS)
+$(call by_profile,EXPANSION K TOKENS BATCH FVU_TOKENS CE_TOKENS ABLATION_TOKENS)
 
 # ---- training -------------------------------------------------------------
 # LAYER_PARTS cuts the layers among processes, one target each: '0-13 14-27'
@@ -48,7 +47,7 @@ $(D)/metrics.jsonl: $(D)/ckpt.sums
 EVAL_OPTS = --fvu-tokens $(FVU_TOKENS) --ce-tokens $(CE_TOKENS) \
 	--ablation-tokens $(ABLATION_TOKENS) $(if $(PROMPTS),--prompts $(PROMPTS)) $(EVAL_EXTRA)
 $(eval $(call stamp,eval,$(call program,$(TCEVAL)) $(EVAL_OPTS)))
-$(D)/eval.json: $(D)/ckpt.sums $(D)/metrics.jsonl $(D)/held.tok $(D)/model.path $(D)/.want/eval $(PROMPTS)
+$(D)/eval.json: $(D)/ckpt.sums $(D)/metrics.jsonl $(D)/held.tok $(D)/model.path $(D)/.want/eval $(PROMPTS) | $(D)/sanity.json
 	$(call say,EVAL)$(call into,$(launch)$(TCEVAL) --model $(model) --transcoders $(D)/ckpt \
 		$(EVAL_OPTS) --train-metrics $(D)/metrics.jsonl $(threads) --csv $(D)/eval.csv <$(D)/held.tok)
 

@@ -7,6 +7,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 export LC_ALL := C.UTF-8
 
+RELEASE ?= smollm2-135m
+PROFILE ?= quick
+DATA ?= data
 BIN ?= bin
 RELEASE_DIR ?= pipelines/releases
 ifeq ($(wildcard $(RELEASE_DIR)/$(RELEASE).mk),)

@@ -47,6 +47,10 @@ for page in man/*.[1-9]; do
 	if why=$(mandoc -Tlint -W style "$page" 2>&1 | grep -v 'referenced manual not found'); [ -z "$why" ]
 	then ok "lint $page"
 	else echo "$why" | head -n 10 | sed 's/^/# /'; not "lint $page"; fi
+	# pages that SEE ALSO names of this family exist
+	dead=$(awk '$1 == ".Xr" && ($2 ~ /^(r1|tc|qtok|actdump)/) { print $2 "." $3 }' "$page" | sort -u |
+		while read -r p; do [ -e "man/$p" ] || echo "$p"; done)
+	[ -z "$dead" ] || not "$page refers to $(echo "$dead" | tr '\n' ' ')"
 	awk -v out="$scratch/ex" '
 		/^\.\\" run$/ { want = 1; next }
 		want && /^\.Bd/ { inside = 1; want = 0; n++; next }
