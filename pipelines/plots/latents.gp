@@ -21,7 +21,7 @@ set bmargin at screen 0.11
 unset title
 set xlabel "layer"
 set ylabel "dead latents"
-set yrange [0:*]
+set yrange [0:1<*]
 set format x "%g"
 set format y "%.0f %%"
 set key inside top right horizontal samplen 1.5 Left reverse
