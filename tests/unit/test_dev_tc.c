@@ -9,6 +9,7 @@
 
 #include "dev.h"
 #include "dev_cpu_tc.h"
+#include "dev_tc_ref.h"
 #include "mem.h"
 
 static uint64_t rng_state = 88172645463325252u;
@@ -75,48 +76,6 @@ static void codes_free(struct dev_tc_codes *c)
 	mem_free(c->value);
 }
 
-struct pair {
-	double value;
-	uint32_t latent;
-};
-
-static int by_rank(const void *a, const void *b)
-{
-	const struct pair *p = a, *q = b;
-
-	if (p->value != q->value)
-		return p->value < q->value ? 1 : -1;
-	return p->latent < q->latent ? -1 : 1;
-}
-
-/* The definition: all pre-activations, sorted. */
-static void encode_plainly(const float *x, size_t n, size_t d_in,
-                           const float *w, const float *b, size_t n_latents,
-                           const uint32_t *ids, struct dev_tc_codes *out)
-{
-	struct pair *p = malloc((n_latents + 1) * sizeof(*p));
-	size_t i, j, c;
-
-	for (i = 0; i < n; i++) {
-		for (j = 0; j < n_latents; j++) {
-			p[j].value = b[j];
-			p[j].latent = ids ? ids[j] : (uint32_t)j;
-			for (c = 0; c < d_in; c++)
-				p[j].value += (double)x[i * d_in + c] *
-				              w[j * d_in + c];
-		}
-		qsort(p, n_latents, sizeof(*p), by_rank);
-		for (j = 0; j < out->k; j++) {
-			int on = j < n_latents && p[j].value > 0;
-
-			out->latent[i * out->k + j] = on ? p[j].latent
-			                                 : DEV_TC_NONE;
-			out->value[i * out->k + j] = on ? (float)p[j].value : 0;
-		}
-	}
-	free(p);
-}
-
 static void check_encode(size_t n, size_t d_in, size_t n_latents, size_t k,
                          int use_ids)
 {
@@ -135,7 +94,8 @@ static void check_encode(size_t n, size_t d_in, size_t n_latents, size_t k,
 	}
 	assert_int_equal(dev_ops(d)->tc->encode(d, x, n, d_in, w, b, n_latents,
 	                                        ids, &got, &e), 0);
-	encode_plainly(x, n, d_in, w, b, n_latents, ids, &want);
+	assert_int_equal(dev_tc_ref_encode(x, n, d_in, w, b, n_latents, ids,
+	                                   &want, &e), 0);
 	assert_memory_equal(got.latent, want.latent,
 	                    n * k * sizeof(*got.latent));
 	assert_memory_equal(got.value, want.value, n * k * sizeof(*got.value));
@@ -280,38 +240,17 @@ static void latent_gradients_are_those_of_the_definition(void **state)
 	struct dev_tc_part part[3];
 	struct dev_tc_latents l;
 	double *enc, *bias, *dec;
-	size_t q, i, j, c;
+	size_t q, i;
 
 	(void)state;
 	problem_new(&p, 9, 4, 70, 131, 90);
 	enc = calloc(p.n_latents * p.d_in, sizeof(*enc));
 	dec = calloc(p.n_latents * p.d_out, sizeof(*dec));
 	bias = calloc(p.n_latents, sizeof(*bias));
-	for (q = 0; q < 3; q++) {
+	for (q = 0; q < 3; q++)
 		part[q] = (struct dev_tc_part){ p.c[q], q * p.n, q == 2 };
-		for (i = 0; i < p.n; i++)
-			for (j = 0; j < p.c[q].k; j++) {
-				size_t at = i * p.c[q].k + j;
-				size_t m = p.c[q].latent[at];
-				const float *g = p.g + (q * p.n + i) * p.d_out;
-				double slope = 0;
-
-				if (m == DEV_TC_NONE)
-					continue;
-				for (c = 0; c < p.d_out; c++) {
-					slope += (double)g[c] *
-					         p.dec[m * p.d_out + c];
-					dec[m * p.d_out + c] += (double)
-					    p.c[q].value[at] * g[c];
-				}
-				if (q == 2)
-					continue;
-				bias[m] += slope;
-				for (c = 0; c < p.d_in; c++)
-					enc[m * p.d_in + c] += slope *
-					    p.x[i * p.d_in + c];
-			}
-	}
+	dev_tc_ref_gradients(part, 3, p.x, p.g, p.dec, p.d_in, p.d_out, enc,
+	                     bias, dec);
 	l = latents_of(&p);
 	assert_int_equal(dev_ops(d)->tc->step_latents(d, part, 3, p.x, p.g, &l,
 	                                              &o, &e), 0);
@@ -362,16 +301,10 @@ static void adam_and_signum_follow_their_formulas(void **state)
 			f->step(&a, w, s1, s2, t == 3 ? NULL : g[t], N);
 			f->step(&s, y, z, NULL, t == 3 ? NULL : g[t], N);
 			for (i = 0; i < N; i++) {
-				double x, q = g[t][i];
-
-				dm[i] = 0.9 * dm[i] + 0.1 * q;
-				dv[i] = 0.999 * dv[i] + 0.001 * q * q;
-				dw[i] -= 0.01 * (dm[i] / c1) /
-				         (sqrt(dv[i] / c2) + 1e-8);
-				x = (dy[i] - 0.05 * dz[i]) / 0.95;
-				dz[i] -= 0.02 * ((q > 0) - (q < 0));
-				x += (dz[i] - x) / (double)(t + 1);
-				dy[i] = 0.95 * x + 0.05 * dz[i];
+				dev_tc_ref_step(&a, g[t][i], &dw[i], &dm[i],
+				                &dv[i]);
+				dev_tc_ref_step(&s, g[t][i], &dy[i], &dz[i],
+				                NULL);
 				near(w[i], dw[i], 1);
 				near(y[i], dy[i], 1);
 				near(z[i], dz[i], 1);
@@ -550,6 +483,7 @@ static void small_ops_do_what_they_say(void **state)
 	uint64_t last[N] = { 0 }, active;
 	uint32_t latent[] = { 3, 1, DEV_TC_NONE, 1, DEV_TC_NONE, DEV_TC_NONE };
 	float value[] = { 2, 1, 0, 1, 0, 0 }, slope[6], y[2 * D] = { 0 };
+	double want[2 * D] = { 0 };
 	struct dev_tc_codes c = { latent, value, 2, 3 };
 	size_t i, j;
 
@@ -589,10 +523,9 @@ static void small_ops_do_what_they_say(void **state)
 	assert_true(last[1] == 77 && last[3] == 77 && last[0] == 0);
 	assert_int_equal(t->decode(d, &c, x, D, y, &e), 0);
 	assert_int_equal(t->slope(d, &c, x, mean, 1, slope, &e), 0);
-	for (j = 0; j < D; j++) {
-		near(y[j], 2.0 * x[3 * D + j] + x[D + j], 4);
-		near(y[D + j], x[D + j], 1);
-	}
+	dev_tc_ref_decode(&c, x, D, want);
+	for (j = 0; j < 2 * D; j++)
+		near(y[j], want[j], 4);
 	near(slope[0], (double)x[0] * mean[3], 1);
 	near(slope[3], (double)x[1] * mean[1], 1);
 	assert_true(slope[2] == 0 && slope[4] == 0);
