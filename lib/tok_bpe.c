@@ -11,7 +11,7 @@
 #include "tok_impl.h"
 
 enum {
-	CACHE_SLOTS = 1 << 15,
+	CACHE_SLOTS = 1 << 16,
 	CACHE_BYTES = 31,	/* longest word remembered */
 	CACHE_IDS = 7		/* most ids */
 };
@@ -296,25 +296,13 @@ static inline void key_of(const struct tok_work *w, const uint8_t *s, size_t n,
 	memcpy((uint8_t *)key + 31, &len, 1);
 }
 
-int tok_bpe_word(struct tok_work *w, const uint8_t *s, size_t n,
-                 struct err *e)
+static int word(struct tok_work *w, const uint8_t *s, size_t n,
+                struct tok_cached *c, const uint64_t key[4], struct err *e)
 {
 	uint32_t *out = w->ids + w->n_ids;
-	struct tok_cached *c;
-	uint64_t key[4], h;
 	size_t n_ids;
 
-	if (n > CACHE_BYTES) {
-		if (merge(w, s, n, out, &n_ids, e) < 0)
-			return -1;
-		w->n_ids += n_ids;
-		return 0;
-	}
-	key_of(w, s, n, key);
-	h = mix(key[0] ^ 0x2d358dccaa6c78a5u, key[1] ^ 0x8bb84b93962eacc9u) ^
-	    mix(key[2] ^ 0x4b33a62ed433d4a3u, key[3] ^ 0x4d5a2da51de1aa47u);
-	c = &w->cache[h & (CACHE_SLOTS - 1)];
-	if (!memcmp(c->key, key, sizeof(key))) {
+	if (c && !memcmp(c->key, key, sizeof(c->key))) {
 		/* a fixed count copies faster; the room is there */
 		memcpy(out, c->ids, sizeof(c->ids));
 		w->n_ids += c->n;
@@ -322,11 +310,38 @@ int tok_bpe_word(struct tok_work *w, const uint8_t *s, size_t n,
 	}
 	if (merge(w, s, n, out, &n_ids, e) < 0)
 		return -1;
-	if (n_ids <= CACHE_IDS) {
-		memcpy(c->key, key, sizeof(key));
+	if (c && n_ids <= CACHE_IDS) {
+		memcpy(c->key, key, sizeof(c->key));
 		memcpy(c->ids, out, n_ids * sizeof(*out));
 		c->n = (uint32_t)n_ids;
 	}
 	w->n_ids += n_ids;
+	return 0;
+}
+
+int tok_bpe_words(struct tok_work *w, const uint8_t *s, const size_t *end,
+                  int n, struct err *e)
+{
+	struct tok_cached *slot[TOK_WORDS];
+	uint64_t key[TOK_WORDS][4], h;
+	size_t at = 0;
+	int i;
+
+	/* the cache is larger than the processor's: ask for all lines first */
+	for (i = 0; i < n; at = end[i++]) {
+		slot[i] = NULL;
+		if (end[i] - at > CACHE_BYTES)
+			continue;
+		key_of(w, s + at, end[i] - at, key[i]);
+		h = mix(key[i][0] ^ 0x2d358dccaa6c78a5u,
+		        key[i][1] ^ 0x8bb84b93962eacc9u) ^
+		    mix(key[i][2] ^ 0x4b33a62ed433d4a3u,
+		        key[i][3] ^ 0x4d5a2da51de1aa47u);
+		slot[i] = &w->cache[h & (CACHE_SLOTS - 1)];
+		__builtin_prefetch(slot[i], 1);
+	}
+	for (i = 0, at = 0; i < n; at = end[i++])
+		if (word(w, s + at, end[i] - at, slot[i], key[i], e) < 0)
+			return -1;
 	return 0;
 }

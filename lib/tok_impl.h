@@ -93,9 +93,12 @@ int tok_bpe_merge_line(struct tok_bpe *b, const char *line, size_t n,
 int tok_bpe_finish(struct tok_bpe *b, struct err *e);
 void tok_bpe_done(struct tok_bpe *b);
 
-/* One piece of text to ids, at w->ids[w->n_ids]; room is there. */
-int tok_bpe_word(struct tok_work *w, const uint8_t *s, size_t n,
-                 struct err *e);
+enum { TOK_WORDS = 16 };
+
+/* n <= TOK_WORDS pieces of text, s[0..end[0]), s[end[0]..end[1]) ..., none of
+ * them empty, to ids, at w->ids[w->n_ids]; room is there. */
+int tok_bpe_words(struct tok_work *w, const uint8_t *s, const size_t *end,
+                  int n, struct err *e);
 
 /* ---- added tokens -------------------------------------------------------- */
 

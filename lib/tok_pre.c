@@ -163,6 +163,25 @@ static int prefix(struct tok_work *w, int depth, const uint8_t *s, size_t n,
 	return ret;
 }
 
+static int scan_last(struct tok_work *w, tok_scan_fn *scan, const uint8_t *s,
+                     size_t n, struct err *e)
+{
+	size_t end[TOK_WORDS], at = 0, from = 0;
+	int k = 0;
+
+	while (at < n) {
+		at = scan(&w->t->ucd, s, n, at);
+		end[k++] = at - from;
+		if (k < TOK_WORDS && at < n)
+			continue;
+		if (tok_bpe_words(w, s + from, end, k, e) < 0)
+			return -1;
+		from = at;
+		k = 0;
+	}
+	return 0;
+}
+
 /* A piece (n > 0) that stage `depth` is to cut. */
 static int feed(struct tok_work *w, int depth, const uint8_t *s, size_t n,
                 struct err *e)
@@ -170,20 +189,19 @@ static int feed(struct tok_work *w, int depth, const uint8_t *s, size_t n,
 	const struct tok_pre *p = &w->t->pre;
 	const struct tok_stage *g;
 	size_t at, end;
-	int last;
 
 	if (depth == p->n)
-		return tok_bpe_word(w, s, n, e);
+		return tok_bpe_words(w, s, &n, 1, e);
 	g = &p->stage[depth];
 	if (g->prefix_space)
 		return prefix(w, depth, s, n, e);
 	if (!g->scan)
 		return split(w, g, depth, s, n, e);
-	last = depth + 1 == p->n;
+	if (depth + 1 == p->n)
+		return scan_last(w, g->scan, s, n, e);
 	for (at = 0; at < n; at = end) {
 		end = g->scan(&w->t->ucd, s, n, at);
-		if ((last ? tok_bpe_word(w, s + at, end - at, e)
-		          : feed(w, depth + 1, s + at, end - at, e)) < 0)
+		if (feed(w, depth + 1, s + at, end - at, e) < 0)
 			return -1;
 	}
 	return 0;

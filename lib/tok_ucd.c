@@ -10,12 +10,26 @@ int tok_ucd_init(struct tok_ucd *u, struct err *e)
 {
 	uint8_t (*all)[256] = mem_scratch(256, sizeof(*all), e);
 	size_t i, n = 0, p, at = 0;
+	int uniform[256];	/* page of nothing but these bits, or -1 */
 
 	if (!all)
 		return -1;
+	memset(uniform, -1, sizeof(uniform));
 	for (p = 0; p < N_PAGES; p++) {
 		uint8_t now[256];
+		int *known = NULL;
 
+		/* most pages lie within one run */
+		while (at + 1 < tok_ucd_n_runs &&
+		       tok_ucd_runs[at + 1].first <= p * 256)
+			at++;
+		if (at + 1 == tok_ucd_n_runs ||
+		    tok_ucd_runs[at + 1].first >= (p + 1) * 256)
+			known = &uniform[tok_ucd_runs[at].bits];
+		if (known && *known >= 0) {
+			u->page[p] = (uint8_t)*known;
+			continue;
+		}
 		for (i = 0; i < 256; i++) {
 			while (at + 1 < tok_ucd_n_runs &&
 			       tok_ucd_runs[at + 1].first <= p * 256 + i)
@@ -32,6 +46,8 @@ int tok_ucd_init(struct tok_ucd *u, struct err *e)
 		if (i == n)
 			memcpy(all[n++], now, sizeof(now));
 		u->page[p] = (uint8_t)i;
+		if (known)
+			*known = (int)i;
 	}
 	u->bits = all;
 	return 0;
