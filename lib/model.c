@@ -28,6 +28,13 @@ static void set_name(struct model_cfg *c, const char *path)
 struct model *model_open(const char *path, struct dev *d,
                          const struct log *log, struct err *e)
 {
+	return model_open_within(path, d, log, (size_t)2 << 30, e);
+}
+
+struct model *model_open_within(const char *path, struct dev *d,
+                                const struct log *log, size_t expand_bytes,
+                                struct err *e)
+{
 	struct model *m = mem_array(1, sizeof(*m), e);
 	struct stat st;
 	int rc;
@@ -35,6 +42,7 @@ struct model *model_open(const char *path, struct dev *d,
 	if (!m)
 		return NULL;
 	m->dev = d;
+	m->expand_bytes = expand_bytes;
 	set_name(&m->cfg, path);
 	if (stat(path, &st) < 0) {
 		err_sys(e, "%s", path);

@@ -29,6 +29,7 @@ struct model_layer {
 struct model {
 	struct model_cfg cfg;
 	struct model_rope rope;
+	size_t expand_bytes;	/* weights become f32 if they fit, see load */
 	int biased;		/* configuration asks for biases of q k v */
 	int biased_o;		/* and of o */
 	struct dev *dev;
@@ -41,6 +42,11 @@ struct model {
 	void **owned;		/* device memory to release */
 	size_t n_owned, cap_owned;
 };
+
+/* model_open with the limit given: what large models take, for tests. */
+struct model *model_open_within(const char *path, struct dev *d,
+                                const struct log *log, size_t expand_bytes,
+                                struct err *e);
 
 /* model_cfg.c: fill m->cfg, rope and biased from a folder's config.json or a
  * GGUF's metadata (m->gguf); refuse what the forward pass doesn't do. */

@@ -3,7 +3,7 @@
  * put where the device can use them.
  *
  * A weight matrix stays where it is mapped when it is f32 already, or when all
- * of them as f32 would take more than EXPAND_BYTES: then products expand it
+ * of them as f32 would take more than m->expand_bytes: then products expand it
  * panel by panel. Otherwise it is expanded once, here. Vectors (norms, biases)
  * always become f32.
  */
@@ -15,8 +15,6 @@
 #include "model_impl.h"
 #include "par.h"
 #include "sha256.h"
-
-#define EXPAND_BYTES ((size_t)2 << 30)
 
 /* Both formats' names: of the model's own tensors, then of a layer's. */
 struct names {
@@ -397,7 +395,7 @@ int model_load(struct model *m, const struct log *log, struct err *e)
 		(c->tied ? 1.0 : 2.0) * c->n_vocab * c->d_model;
 	uint32_t i;
 
-	l.expand = n_values * sizeof(float) <= (double)EXPAND_BYTES;
+	l.expand = n_values * sizeof(float) <= (double)m->expand_bytes;
 	m->layers = mem_array(c->n_layers, sizeof(*m->layers), e);
 	if (!m->layers || rope_freqs(&l) < 0 ||
 	    matrix(&l, m->safet ? embed_name.hf : embed_name.gguf, c->n_vocab,

@@ -12,8 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "map.h"
 #include "mem.h"
 #include "model.h"
+#include "model_impl.h"
 #include "safet.h"
 
 static struct err e;
@@ -96,19 +98,24 @@ static int watch_mlp(void *ctx, int layer, const float *x, float *y, size_t n,
 	return 0;
 }
 
-static void check_golden(const char *model, const char *golden)
+static void check_golden(const char *model, const char *golden,
+                         size_t expand_bytes)
 {
-	struct model *m = open_model(model);
-	const struct model_cfg *c = model_cfg(m);
+	struct model *m = model_open_within(model, cpu, NULL, expand_bytes, &e);
+	const struct model_cfg *c;
 	struct safet *g = safet_open(golden, &e);
-	struct watch w = { g, c->d_model, 0 };
+	struct watch w = { g, 0, 0 };
 	struct model_run *r;
 	size_t start[2] = { 0, 0 };
 	struct model_batch b = { .start = start, .n_seqs = 1 };
 	float *logits;
 	uint32_t *ids;
 
+	if (!m)
+		fail_msg("%s", e.msg);
 	assert_non_null(g);
+	c = model_cfg(m);
+	w.d = c->d_model;
 	ids = golden_ids(g, &b.n);
 	b.ids = ids;
 	start[1] = b.n;
@@ -145,7 +152,8 @@ static void folders_equal_transformers(void **state)
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		snprintf(dir, sizeof(dir), GOLDEN "%s", names[i]);
 		snprintf(golden, sizeof(golden), "%s/golden.safetensors", dir);
-		check_golden(dir, golden);
+		check_golden(dir, golden, SIZE_MAX);
+		check_golden(dir, golden, 0);	/* as a large model would */
 	}
 }
 
@@ -162,7 +170,8 @@ static void ggufs_equal_transformers(void **state)
 		snprintf(path, sizeof(path), GOLDEN "%s/model.gguf", names[i]);
 		snprintf(golden, sizeof(golden), GOLDEN
 		         "%s/golden.safetensors", names[i]);
-		check_golden(path, golden);
+		check_golden(path, golden, SIZE_MAX);
+		check_golden(path, golden, 0);
 	}
 }
 
@@ -536,6 +545,68 @@ static void bad_configurations_are_refused_by_name(void **state)
 	mem_free(text);
 }
 
+/* ---- metadata of a GGUF that is refused: bytes behind a key changed ---- */
+
+struct bad_meta {
+	const char *key;
+	uint32_t value;		/* put where the key's value begins, or */
+	const char *rename;	/* the key becomes this, of equal length */
+	const char *says;
+};
+
+static const struct bad_meta bad_metas[] = {
+	{ "qwen3.block_count", 0, NULL, "qwen3.block_count" },
+	{ "qwen3.block_count", 513, NULL, "qwen3.block_count" },
+	{ "qwen3.block_count", 4, NULL, "no tensor blk.3" },
+	{ "qwen3.block_count", 0, "qwen3.block_cound", "no qwen3.block_count" },
+	{ "qwen3.context_length", 0, NULL, "qwen3.context_length" },
+	{ "qwen3.embedding_length", 64, NULL, "token_embd.weight" },
+	{ "qwen3.feed_forward_length", 49, NULL, "ffn_gate" },
+	{ "qwen3.attention.head_count_kv", 3, NULL, "4 attention heads over 3" },
+	{ "qwen3.attention.key_length", 13, NULL, "beside keys of 13" },
+	{ "qwen3.attention.layer_norm_rms_epsilon", 0x40000000, NULL, "is 2" },
+	{ "qwen3.rope.freq_base", 0, NULL, "rope.freq_base is 0" },
+	{ "general.architecture", 0, "general.architecturf",
+	  "no general.architecture" },
+};
+
+static void bad_metadata_is_refused_by_name(void **state)
+{
+	char path[] = "/tmp/r1-test-gguf.XXXXXX";
+	struct map file;
+	size_t i, j;
+
+	(void)state;
+	assert_int_equal(map_open(&file, GOLDEN "tiny-qwen3/model.gguf", &e),
+	                 0);
+	close(mkstemp(path));
+	for (i = 0; i < sizeof(bad_metas) / sizeof(bad_metas[0]); i++) {
+		const struct bad_meta *b = &bad_metas[i];
+		size_t n = strlen(b->key);
+		uint8_t *copy = mem_array(file.n, 1, &e);
+		struct model *m;
+		FILE *f = fopen(path, "w");
+
+		memcpy(copy, file.data, file.n);
+		for (j = 0; memcmp(copy + j, b->key, n) != 0; j++)
+			assert_true(j + n < file.n);
+		if (b->rename)
+			memcpy(copy + j, b->rename, n);
+		else	/* behind the u32 that names the type */
+			memcpy(copy + j + n + 4, &b->value, sizeof(b->value));
+		assert_int_equal(fwrite(copy, 1, file.n, f), file.n);
+		fclose(f);
+		mem_free(copy);
+		m = model_open(path, cpu, NULL, &e);
+		if (m || !strstr(e.msg, b->says))
+			fail_msg("%s %u: '%s', wanted '%s'", b->key, b->value,
+			         e.msg, b->says);
+		model_free(m);
+	}
+	unlink(path);
+	map_close(&file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -549,6 +620,7 @@ int main(void)
 		cmocka_unit_test(cached_generation_equals_the_batch),
 		cmocka_unit_test(fingerprints_tell_models_apart),
 		cmocka_unit_test(bad_configurations_are_refused_by_name),
+		cmocka_unit_test(bad_metadata_is_refused_by_name),
 	};
 
 	return cmocka_run_group_tests(tests, open_cpu, close_cpu);
