@@ -75,7 +75,7 @@ $(D)/corpus.jsonl: $(D)/.want/corpus $(CORPUS:%=$(D)/corpus/%.jsonl)
 
 # ---- tokens ---------------------------------------------------------------
 qtok = $(QTOK) --tokenizer $(model) $(QTOK_OPTS) $(threads)
-QTOK_OPTS = --shuffle --template $(TEMPLATE) --ctx $(CTX) --shuffle --seed $(SEED) --held $(HELD)
+QTOK_OPTS = --shuffle --template $(TEMPLATE) --ctx $(CTX) --seed $(SEED) --held $(HELD)
 $(eval $(call stamp,tokens,$(call program,$(QTOK)) $(QTOK_OPTS)))
 $(D)/train.tok: $(D)/corpus.jsonl $(D)/model.path $(D)/.want/tokens
 	$(call say,QTOK)$(call into,$(launch)$(qtok) --part train <$<)

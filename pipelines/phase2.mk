@@ -73,7 +73,7 @@ $(D)/ce.png: $(D)/tables.done pipelines/plots/ce.gp pipelines/plots/style.gp
 $(D)/report.md: $(D)/eval.json $(D)/SHA256SUMS $(D)/ckpt.sums $(plots) $(D)/.want/report
 	$(call say,REPORT)$(call into,$(PYTHON) $(REPORT) report $(D)/eval.json $(D)/SHA256SUMS \
 		'release=$(RELEASE)' 'profile=$(PROFILE)' 'model=$(MODEL)' 'corpus=$(CORPUS)' \
-		'tokens=$(TOKENS)' 'version=$(shell sed -n 's/.*R1_VERSION "\(.*\)"/\1/p' lib/version.h)')
+		'tokens=$(TOKENS)' 'training=$(strip $(TRAIN_OPTS))' 'version=$(shell sed -n 's/.*R1_VERSION "\(.*\)"/\1/p' lib/version.h)')
 
 phase2: $(D)/report.md
 	@echo 'phase2: $(D)/report.md'

@@ -146,7 +146,7 @@ def report(args):
                     f"(the first {g['same_tokens']} tokens agree):", "",
                     quote(g["replaced"]["text"]), ""]
     say += ["## Where this came from", ""]
-    say += [f"- {k}: {v[k]}" for k in v if k not in ("release", "profile")]
+    say += [f"- {k}: {v[k]}" for k in v if k not in ("release", "profile", "tokens")]
     say += [f"- model's fingerprint: {e['model']['fingerprint']}", "", "Commands:", ""]
     say += [quote("\n".join(p["cmd"] for p in e["prov"]), 2000), ""]
     for name, path in sorted(files.items()):

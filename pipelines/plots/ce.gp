@@ -17,6 +17,6 @@ if (ALL > 0) {
 	set label sprintf("all layers at once: %.2f", ALL) at graph 0.01, first ALL * 1.25 textcolor rgb "#d1495b"
 }
 plot TABLE using ($1):(1e-4):($1 - 0.31):($1 + 0.31):(1e-4):(low($2)) with boxxyerror lc rgb "#2a7f9e" title "its transcoder", \
-     TABLE using 1:(low($2)):(low($2 - $3)):(low($2 + $3)) with yerrorbars pt -1 lw 1.2 lc rgb "#123b4a" notitle, \
+     TABLE using 1:(low($2 - $3)):(0):(low($2 + $3) - low($2 - $3)) with vectors nohead lw 1.6 lc rgb "#0e2f3c" notitle, \
      TABLE using 1:4 with points pt 7 ps 1.1 lc rgb "#edae49" title "the mean of its output", \
      TABLE using 1:5 with points pt 6 ps 1.1 lw 1.6 lc rgb "#66a182" title "zero"

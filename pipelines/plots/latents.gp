@@ -23,7 +23,7 @@ set xlabel "layer"
 set ylabel "dead latents"
 set yrange [0:1<*]
 set format x "%g"
-set format y "%.0f %%"
+set format y "%.1f %%"
 set key inside top right horizontal samplen 1.5 Left reverse
 plot TABLE using 1:(100 * $3) with linespoints lw 1.8 pt 7 ps 0.9 lc rgb "#d1495b" title "never fired on the evaluation set", \
      TABLE using 1:(100 * $4) with linespoints lw 1.2 pt 6 ps 0.9 dt 2 lc rgb "#8d4a9e" title "not fired lately while training"

@@ -1,0 +1,23 @@
+#!/bin/bash
+# readme.sh: the pipes of README's "By hand" work, on a tiny model. TAP.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+: "${BIN:=$PWD/bin}"
+readme=$PWD/README.md rc=0
+S=$(mktemp -d) || exit 1
+trap 'rm -rf "$S"' EXIT
+export PATH=$BIN:$PATH M=$S/model LC_ALL=C.UTF-8
+cp -r tests/golden/tiny-llama "$M"	# its context made as long as qtok's default
+sed -i 's/"max_position_embeddings": 512/"max_position_embeddings": 2048/' "$M/config.json"
+cd "$S" || exit 1
+for i in $(seq 300); do echo "the reader of stream $i is told where it was cut $((i * 7919 % 1000))"; done >corpus.txt
+head -n 60 corpus.txt >held.txt
+head -n 5 corpus.txt >notes.txt
+sed -n '/^## By hand/,/^Or let make/s/^    \([^#].*\)/\1/p' "$readme" >lines
+[ "$(wc -l <lines)" -ge 5 ] || { echo "not ok readme: no pipes found"; exit 1; }
+while IFS= read -r line; do
+	if bash -o pipefail -c "$line" >out 2>err </dev/null && { [ -s out ] || [ -s eval.json ] || [ -d ckpt ]; }
+	then echo "ok readme: ${line%% *} ... ${line##*| }"
+	else sed 's/^/# /' err | head -n 5; echo "not ok readme: $line"; rc=1; fi
+done <lines
+exit $rc
