@@ -29,5 +29,4 @@ include pipelines/phase0.mk
 include pipelines/phase2.mk
 
 .PHONY: phase0 phase2 force
-.SECONDARY:
 force: ;

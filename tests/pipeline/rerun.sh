@@ -30,6 +30,8 @@ redoes "a parameter of training" "EVAL PLOT REPORT TRAIN " CE_TOKENS=256 K=4
 redoes "threads and launcher change nothing" "" CE_TOKENS=256 K=4 THREADS=1 LAUNCH=nice
 redoes "back again" "EVAL PLOT REPORT TRAIN "
 digest "$S/a" | diff - "$S/a.sum" >"$S/diff" && ok "and the same bytes" || { sed 's/^/# /' "$S/diff"; not "and the same bytes"; }
+rm "$S/a/$D/ce.png"
+redoes "a lost picture" "PLOT REPORT "
 cp "$BIN/tceval" "$S/tceval"
 redoes "a program of the same name and bytes" "" TCEVAL="$S/tceval"
 printf x >>"$S/tceval"
