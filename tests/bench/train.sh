@@ -1,8 +1,10 @@
 #!/bin/bash
 # Training: the encoder's and the step's share of the machine's sgemm rate, and
 # tctrain beside sparsify on SmolLM2, one layer and all of them, Adam, expansion
-# 8, k 32, 512 tokens a step, the same threads. ORACLE_PYTHON names sparsify's
-# Python; its loading is not counted, tctrain's is.
+# 8, k 32, 512 tokens a step, the same threads, loading and saving not counted.
+# ORACLE_PYTHON names sparsify's Python. With CPUTIME=1 rates are tokens per
+# second of processor time over the number of threads: for a machine that has
+# other things to do. tctrain's loading and saving count then.
 set -u
 : "${BIN:=$PWD/bin}" "${BUILD:=$PWD/build}" "${ROOT:=$PWD}"
 scratch=$(mktemp -d) || exit 1
@@ -36,26 +38,31 @@ for s in sys.stdin:
     v = json.loads(s)
     sys.stdout.buffer.write(struct.pack(f"<{len(v)}I", *v))' <"$scratch/lists" >"$scratch/ids"
 "$ROOT/tests/lib/acts.py" tokens $ctx <"$scratch/lists" >"$scratch/t.tok"
-ours() {	# LAYERS TOKENS -> seconds
-	local t=$EPOCHREALTIME
-	"$BIN/tctrain" --model "$model" --layers "$1" -x 8 -k 32 -b 512 -n "$2" --start-tokens 2048 --skip 0 \
-		--threads "$threads" --out "$scratch/out" <"$scratch/t.tok" || return 1
-	awk "BEGIN { print $EPOCHREALTIME - $t }"
+rate() { awk "BEGIN { printf \"%.0f\", $1 / ($2) }"; }
+ours() {	# LAYERS TOKENS -> tokens/s
+	local TIMEFORMAT='%U %S' cpu
+	cpu=$( { time "$BIN/tctrain" --model "$model" --layers "$1" -x 8 -k 32 -b 512 -n "$2" --start-tokens 2048 \
+		--skip 0 --save-every 0 --threads "$threads" --out "$scratch/out" --metrics "$scratch/m" \
+		<"$scratch/t.tok" >&2; } 2>&1) || return 1
+	if [ "${CPUTIME-}" ]; then rate "$2" "(${cpu/ / + }) / $threads"
+	else tail -n 1 "$scratch/m" | jq '.time.tokens_per_s | round'; fi
 }
-for layers in 15 all; do
-	n=$([ $layers = all ] && echo 8192 || echo 16384)
-	mine=$(ours $layers "$n") || { echo '# tctrain failed'; exit 1; }
-	rate=$(awk "BEGIN { printf \"%.0f\", $n / $mine }")
+theirs() {	# LAYERS TOKENS -> tokens/s
+	head -c $(($2 * 4)) "$scratch/ids" >"$scratch/some"
+	read -r _ wall cpu < <(cd "$scratch" && THREADS=$threads OMP_NUM_THREADS=$threads TMPDIR=$scratch "$ORACLE_PYTHON" \
+		"$ROOT/tests/bench/train_sparsify.py" "$model" "$scratch/some" "$1" 8 32 512 $ctx 2>"$scratch/log" | grep '^seconds')
+	[ "${wall-}" ] || return 1
+	if [ "${CPUTIME-}" ]; then rate "$2" "$cpu / $threads"; else rate "$2" "$wall"; fi
+}
+for layers in ${LAYERS:-15 all}; do
+	n=$([ "$layers" = all ] && echo 16384 || echo 32768)
+	a=$(ours "$layers" "$n") || { echo '# tctrain failed'; exit 1; }
 	if [ -z "${ORACLE_PYTHON-}" ]; then
-		line "train.tctrain $layers" "$rate tok/s" - - - 'ORACLE_PYTHON not given: sparsify left out'
+		line "train.tctrain $layers" "$a tok/s" - - - 'ORACLE_PYTHON not given: sparsify left out'
 		continue
 	fi
-	m=$([ $layers = all ] && echo 1024 || echo 4096)
-	head -c $((m * 4)) "$scratch/ids" >"$scratch/some"
-	theirs=$(cd "$scratch" && THREADS=$threads OMP_NUM_THREADS=$threads TMPDIR=$scratch "$ORACLE_PYTHON" \
-		"$ROOT/tests/bench/train_sparsify.py" "$model" "$scratch/some" $layers 8 32 512 $ctx 2>"$scratch/log" | awk '/^seconds/ { print $2 }')
-	[ "$theirs" ] || { echo '# sparsify failed:'; tail -n 3 "$scratch/log" | sed 's/^/# /'; continue; }
-	rate2=$(awk "BEGIN { printf \"%.0f\", $m / $theirs }")
-	line "train.tctrain $layers" "$rate tok/s" "$rate2 tok/s" "$(awk "BEGIN { printf \"%.1f\", $rate / $rate2 }")" \
-		"$([ $layers = all ] && echo 5 || echo 2)" 'sparsify, Adam, same layers and shapes'
+	b=$(theirs "$layers" "$([ "$layers" = all ] && echo 1024 || echo 4096)") ||
+		{ echo '# sparsify failed:'; tail -n 3 "$scratch/log" | sed 's/^/# /'; continue; }
+	line "train.tctrain $layers" "$a tok/s" "$b tok/s" "$(awk "BEGIN { printf \"%.1f\", $a / $b }")" \
+		"$([ "$layers" = all ] && echo 5 || echo 2)" 'sparsify, Adam, same layers and shapes'
 done
