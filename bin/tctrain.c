@@ -102,7 +102,7 @@ struct job {
 	uint64_t behind;	/* rows that a resumed run has had, still to
 				 * pass over */
 	uint64_t n_done;	/* rows handed on or passed over */
-	int done;		/* an earlier run reached its end */
+	int done;		/* nothing left to learn; all is written */
 	char input[512];
 
 	/* acts/1 */
@@ -199,6 +199,16 @@ static int save_and_stop(struct job *j, struct err *e)
 	               "goes on", (unsigned long long)step);
 }
 
+static int finish(struct job *j, struct err *e)
+{
+	if (train_set_finish(j->set, metrics_wanted(j->metrics) ? emit : NULL,
+	                     j, e) < 0)
+		return -1;
+	progress_end(&j->progress, j->n_done, NULL);
+	j->done = 1;
+	return 0;
+}
+
 /* After each block of rows, given to all layers. */
 static int settle(struct job *j, struct err *e)
 {
@@ -207,6 +217,8 @@ static int settle(struct job *j, struct err *e)
 	if (train_set_settle(j->set, metrics_wanted(j->metrics) ? emit : NULL,
 	                     j, e) < 0)
 		return -1;
+	if (train_set_finished(j->set))
+		return finish(j, e);
 	snprintf(note, sizeof(note), "fvu %.4f", train_set_fvu(j->set));
 	progress_at(&j->progress, j->n_done, train_set_step(j->set) ? note
 	                                                       : "starting");
@@ -221,13 +233,6 @@ static size_t pass_over(struct job *j, size_t n)
 	j->behind -= m;
 	j->n_done += n;
 	return m;
-}
-
-/* The rest of the stream is read to its end when enough was taken: a cut
- * stream is noticed and its writer lives. */
-static int enough(const struct job *j)
-{
-	return j->done || train_set_finished(j->set);
 }
 
 /* ---- stored activations --------------------------------------------------- */
@@ -285,7 +290,7 @@ static int take_record(struct job *j, const struct rec_acts *a, struct err *e)
 	first += pass_over(j, a->n - first);
 	n = a->n - first;
 	if (n == 0)
-		return 0;
+		return settle(j, e);
 	if (room_for(j, a->n, e) < 0)
 		return -1;
 	for (i = 0; i < j->cfg.n_layers; i++) {
@@ -299,13 +304,15 @@ static int take_record(struct job *j, const struct rec_acts *a, struct err *e)
 	return settle(j, e);
 }
 
+/* The rest of the stream is read to its end when enough was taken: a cut
+ * stream is noticed and its writer lives. */
 static int run_stored(struct job *j, struct err *e)
 {
 	struct rec_acts a;
 	int got;
 
 	while ((got = rec_acts_read(j->acts, &a, e)) > 0)
-		if (!enough(j) && take_record(j, &a, e) < 0)
+		if (!j->done && take_record(j, &a, e) < 0)
 			return -1;
 	return got;
 }
@@ -431,7 +438,7 @@ static int run_fused(struct job *j, struct err *e)
 	while ((got = rec_tokens_read(j->tokens, &t, e)) > 0) {
 		if (check_sequence(j, &t, e) < 0)
 			return -1;
-		if (t.n <= (size_t)j->o->skip || enough(j))
+		if (t.n <= (size_t)j->o->skip || j->done)
 			continue;
 		if (j->n_rows + t.n > j->room && run_block(j, e) < 0)
 			return -1;
@@ -441,7 +448,7 @@ static int run_fused(struct job *j, struct err *e)
 	}
 	if (got < 0)
 		return -1;
-	return enough(j) ? 0 : run_block(j, e);
+	return j->done ? 0 : run_block(j, e);
 }
 
 static int open_fused(struct job *j, struct stream_in *in, struct err *e)
@@ -555,13 +562,7 @@ static int run(struct job *j, struct err *e)
 		return -1;
 	if ((j->acts ? run_stored(j, e) : run_fused(j, e)) < 0)
 		return -1;
-	if (j->done)
-		return 0;
-	if (train_set_finish(j->set, metrics_wanted(j->metrics) ? emit : NULL,
-	                     j, e) < 0)
-		return -1;
-	progress_end(&j->progress, j->n_done, NULL);
-	return 0;
+	return j->done ? 0 : finish(j, e);
 }
 
 int main(int argc, char **argv)
