@@ -187,7 +187,8 @@ def compare(which, kind, sequences):
 
 def effects(which):
     r = compare(which, "replaced", ce_text)
-    paired = compare(which, "replaced", ce_text[:n_ablated])["sum"]
+    paired = (r if n_ablated == len(ce_text) else
+              compare(which, "replaced", ce_text[:n_ablated]))["sum"]
     out = {k: r[k] for k in ("ce", "ce_increase", "ce_increase_se", "kl", "top1")}
     for kind, name in ("zero", "ce_recovered"), ("mean", "ce_recovered_mean"):
         v = compare(which, kind, ce_text[:n_ablated])
