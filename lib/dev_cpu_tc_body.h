@@ -190,6 +190,20 @@ INLINE struct v16 div16(struct v16 a, struct v16 b)
 	return a;
 }
 
+/* Tiny moments become 0: those of a latent at rest would else decay to
+ * subnormal numbers and stay there, a hundred times as slow to work with. */
+INLINE struct v16 settle16(struct v16 v)
+{
+	EACH_U {
+		vi keep = (v.r[u] > splat(DEV_TC_TINY)) |
+		          (v.r[u] < splat(-DEV_TC_TINY)) |
+		          (v.r[u] != v.r[u]);
+
+		v.r[u] = pick(keep, v.r[u], splat(0));
+	}
+	return v;
+}
+
 struct adam_k {
 	struct v16 lr, b1, b2, c1, c2, root, eps;
 };
@@ -197,8 +211,8 @@ struct adam_k {
 INLINE void adam16(const struct adam_k *k, struct v16 *w, struct v16 *m,
                    struct v16 *v, struct v16 g)
 {
-	*m = add16(mul16(k->b1, *m), mul16(k->c1, g));
-	*v = add16(mul16(k->b2, *v), mul16(k->c2, mul16(g, g)));
+	*m = settle16(add16(mul16(k->b1, *m), mul16(k->c1, g)));
+	*v = settle16(add16(mul16(k->b2, *v), mul16(k->c2, mul16(g, g))));
 	*w = sub16(*w, div16(mul16(k->lr, *m),
 	                     add16(mul16(sqrt16(*v), k->root), k->eps)));
 }

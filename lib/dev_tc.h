@@ -21,6 +21,7 @@
 struct dev;
 
 #define DEV_TC_NONE UINT32_MAX
+#define DEV_TC_TINY 1e-36f
 
 enum { DEV_TC_PARTS = 3 };
 
@@ -34,7 +35,8 @@ enum dev_tc_rule {
 	/* s1 = g, w as it was: for tests of the gradients */
 	DEV_TC_GRAD,
 	/* Adam: s1 = m, s2 = v (arXiv:1412.6980, dense semantics: a row
-	 * without gradient still decays its moments and moves) */
+	 * without gradient still decays its moments and moves); a moment
+	 * within DEV_TC_TINY of 0 becomes 0 */
 	DEV_TC_ADAM,
 	/* Signum, schedule-free (arXiv:2405.15682): w = y, s1 = z:
 	 *   x = (y - (1 - b1) z) / b1;  z -= lr sign(g);

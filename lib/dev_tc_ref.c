@@ -113,6 +113,8 @@ void dev_tc_ref_step(const struct dev_tc_opt *o, double g, double *w,
 	case DEV_TC_ADAM:
 		*s1 = o->b1 * *s1 + (1 - (double)o->b1) * g;
 		*s2 = o->b2 * *s2 + (1 - (double)o->b2) * g * g;
+		*s1 = fabs(*s1) > DEV_TC_TINY ? *s1 : 0;
+		*s2 = *s2 > DEV_TC_TINY ? *s2 : 0;
 		*w -= o->lr * *s1 / (sqrt(*s2) * o->root + o->eps);
 		break;
 	case DEV_TC_SIGNUM:

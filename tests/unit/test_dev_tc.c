@@ -313,6 +313,23 @@ static void adam_and_signum_follow_their_formulas(void **state)
 	}
 }
 
+static void moments_at_rest_become_zero(void **state)
+{
+	enum { N = 35, STEPS = 2000 };
+	const struct tc_loops *f = dev_cpu_tc_loops();
+	struct dev_tc_opt o = { DEV_TC_ADAM, 1e-3f, 0.9f, 0.999f, 1, 1e-8f, 0 };
+	float *g = floats(N), w[N] = { 0 }, m[N] = { 0 }, v[N] = { 0 };
+	size_t i;
+
+	(void)state;
+	f->step(&o, w, m, v, g, N);
+	for (i = 0; i < STEPS; i++)
+		f->step(&o, w, m, v, NULL, N);
+	for (i = 0; i < N; i++)
+		assert_true(m[i] == 0 && v[i] > 0);
+	mem_free(g);
+}
+
 /* Every instruction set and every number of threads gives the same bytes. */
 static void loops_agree_to_the_bit(void **state)
 {
@@ -542,6 +559,7 @@ int main(void)
 		cmocka_unit_test(all_equal_values_keep_the_lowest_latents),
 		cmocka_unit_test(latent_gradients_are_those_of_the_definition),
 		cmocka_unit_test(adam_and_signum_follow_their_formulas),
+		cmocka_unit_test(moments_at_rest_become_zero),
 		cmocka_unit_test(loops_agree_to_the_bit),
 		cmocka_unit_test(threads_change_no_byte),
 		cmocka_unit_test(unit_decoder_rows_stay_unit),
