@@ -484,6 +484,84 @@ static void folders_and_their_configuration_are_read(void **state)
 	tok_free(t);
 }
 
+/* Llama's class of tokenizers goes by tokenizer_config.json, others don't. */
+static void llamas_take_bos_from_the_configuration(void **state)
+{
+	static const struct {
+		const char *config;
+		int bos, eos;
+	} cases[] = {
+		{ "{\"tokenizer_class\": \"LlamaTokenizerFast\", \"bos_token\": "
+		  "\"<s>\", \"add_bos_token\": true, \"model_max_length\": "
+		  "1000000000000000019884624838656}", 1, 0 },
+		{ "{\"tokenizer_class\": \"LlamaTokenizer\", \"bos_token\": "
+		  "{\"content\": \"<s>\"}, \"eos_token\": {\"content\": "
+		  "\"</s>\"}, \"add_bos_token\": false, \"add_eos_token\": true}",
+		  0, 1 },
+		{ "{\"tokenizer_class\": \"PreTrainedTokenizerFast\", "
+		  "\"bos_token\": \"<s>\", \"add_bos_token\": true}", 0, 0 }
+	};
+	char dir[] = "/tmp/r1-test-tok.XXXXXX", cmd[200], path[80];
+	size_t i;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	sprintf(cmd, "cp tests/golden/tiny-llama/tokenizer.json %s", dir);
+	assert_int_equal(system(cmd), 0);
+	sprintf(path, "%s/tokenizer_config.json", dir);
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		FILE *f = fopen(path, "w");
+		struct tok *t;
+
+		assert_non_null(f);
+		fputs(cases[i].config, f);
+		assert_int_equal(fclose(f), 0);
+		t = tok_open(dir, &e);
+		assert_non_null(t);
+		assert_int_equal(tok_adds_bos(t), cases[i].bos);
+		assert_int_equal(tok_adds_eos(t), cases[i].eos);
+		assert_int_equal(tok_bos(t), 1);
+		tok_free(t);
+	}
+	sprintf(cmd, "rm -r %s", dir);
+	assert_int_equal(system(cmd), 0);
+}
+
+static void a_gguf_is_a_tokenizer_too(void **state)
+{
+	struct tok *t = tok_open("tests/golden/tok/tiny.gguf", &e);
+	char path[] = "/tmp/r1-test-tok.XXXXXX", bytes[4096], *pre;
+	int fd = mkstemp(path);
+	size_t n;
+	FILE *f;
+
+	(void)state;
+	assert_non_null(t);
+	assert_int_equal(tok_n_vocab(t), 8);
+	assert_int_equal(tok_bos(t), 6);
+	assert_true(tok_adds_bos(t));		/* as llama-bpe does */
+	/* ignore_merges; a user's token; a control token */
+	assert_string_equal(ids_of(t, "ab xyz<u>ab", 11, 0), "2 3 5 7 2");
+	assert_string_equal(ids_of(t, "xyz", 3, TOK_ADD), "6 4");
+	assert_string_equal(ids_of(t, "<|begin_of_text|>", 17, TOK_SPECIAL),
+	                    "6");
+	assert_false(tok_is_special(t, 7));
+	assert_true(tok_is_special(t, 6));
+	tok_free(t);
+	/* another pre-tokenizer's name of the same length */
+	f = fopen("tests/golden/tok/tiny.gguf", "rb");
+	n = fread(bytes, 1, sizeof(bytes), f);
+	fclose(f);
+	pre = memmem(bytes, n, "llama-bpe", 9);
+	assert_non_null(pre);
+	memcpy(pre, "what-bpe!", 9);
+	assert_int_equal(write(fd, bytes, n), n);
+	close(fd);
+	assert_null(tok_open(path, &e));
+	assert_non_null(strstr(e.msg, "'what-bpe!' is not supported"));
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -502,6 +580,8 @@ int main(void)
 		cmocka_unit_test(characters_fall_back_to_bytes),
 		cmocka_unit_test(cuts_leave_the_ids_alone),
 		cmocka_unit_test(many_threads_give_the_same_ids),
+		cmocka_unit_test(llamas_take_bos_from_the_configuration),
+		cmocka_unit_test(a_gguf_is_a_tokenizer_too),
 		cmocka_unit_test(folders_and_their_configuration_are_read),
 	};
 
