@@ -61,14 +61,12 @@ $(D)/tables.done: $(D)/eval.json $(D)/.want/report
 
 gp = rm -f $@.part && $(GNUPLOT) -e "OUT='$@.part';TITLE='$1'" $2 pipelines/plots/style.gp pipelines/plots/$(basename $(@F)).gp && \
 	mv -f $@.part $@
-rows = -e "N=$$(wc -l <$(D)/ce.tsv)"
 $(D)/loss.png: $(D)/curves.tsv $(D)/tables.done pipelines/plots/loss.gp pipelines/plots/style.gp
-	$(call say,PLOT)$(call gp,$(TITLE): variance left unexplained while training,$(rows) -e "CURVES='$(D)/curves.tsv'")
+	$(call say,PLOT)$(call gp,$(TITLE): variance left unexplained while training,-e "CURVES='$(D)/curves.tsv';LAYERS='$$(cut -f 1 $(D)/ce.tsv | tr '\n' ' ')'")
 $(D)/latents.png: $(D)/tables.done pipelines/plots/latents.gp pipelines/plots/style.gp
-	$(call say,PLOT)$(call gp,$(TITLE): active and dead latents,$(rows) -e "K=$(K);TABLE='$(D)/latents.tsv'")
+	$(call say,PLOT)$(call gp,$(TITLE): active and dead latents,-e "K=$(K);TABLE='$(D)/latents.tsv'")
 $(D)/ce.png: $(D)/tables.done pipelines/plots/ce.gp pipelines/plots/style.gp
-	$(call say,PLOT)$(call gp,$(TITLE): one MLP replaced by ...,$(rows) \
-		-e "ALL=$$(cat $(D)/all.txt);TABLE='$(D)/ce.tsv'")
+	$(call say,PLOT)$(call gp,$(TITLE): one MLP replaced by ...,-e "ALL=$$(cat $(D)/all.txt);TABLE='$(D)/ce.tsv'")
 
 $(D)/report.md: $(D)/eval.json $(D)/SHA256SUMS $(D)/ckpt.sums $(plots) $(D)/.want/report
 	$(call say,REPORT)$(call into,$(PYTHON) $(REPORT) report $(D)/eval.json $(D)/SHA256SUMS \

@@ -45,12 +45,19 @@ def read_metrics(path):
 
 
 def curves(path):
+    """A running mean over a fifteenth of the run: steps see different texts."""
     by_layer = read_metrics(path)
     layers = sorted(by_layer)
+    times = sorted(set().union(*by_layer.values()))
+    window = max(1, len(times) // 15)
     print("\t".join(["tokens"] + [f"layer{i}" for i in layers]))
-    for t in sorted(set().union(*by_layer.values())):
-        print("\t".join([str(t)] + [f"{by_layer[i][t]['fvu']:.6g}"
-                                    if t in by_layer[i] else "?" for i in layers]))
+    for at in range(window - 1, len(times)):
+        row = [str(times[at])]
+        for i in layers:
+            seen = [by_layer[i][t]["fvu"] for t in times[at - window + 1:at + 1]
+                    if t in by_layer[i]]
+            row.append(f"{sum(seen) / len(seen):.6g}" if seen else "?")
+        print("\t".join(row))
 
 
 def number(v, form="%.6g"):

@@ -1,7 +1,8 @@
 # Active and dead latents per layer. TABLE: layer, L0, share that never fired
-# on the evaluation set, the same at the end of training; N layers; K; TITLE.
+# on the evaluation set, the same at the end of training; K; TITLE.
 set multiplot
-set xrange [-0.6:N - 0.4]
+stats TABLE using 1 nooutput
+set xrange [STATS_min - 0.6:STATS_max + 0.6]
 set boxwidth 0.62
 set style fill solid 1 noborder
 set lmargin at screen 0.09
@@ -25,6 +26,7 @@ set yrange [0:1<*]
 set format x "%g"
 set format y "%.1f %%"
 set key inside top right horizontal samplen 1.5 Left reverse
+T = known(TABLE, 4)
 plot TABLE using 1:(100 * $3) with linespoints lw 1.8 pt 7 ps 0.9 lc rgb "#d1495b" title "never fired on the evaluation set", \
-     TABLE using 1:(100 * $4) with linespoints lw 1.2 pt 6 ps 0.9 dt 2 lc rgb "#8d4a9e" title "not fired lately while training"
+     TABLE using 1:(T ? 100 * $4 : -1) with linespoints lw 1.2 pt 6 ps 0.9 dt 2 lc rgb "#8d4a9e" title "not fired lately while training"
 unset multiplot

@@ -13,3 +13,6 @@ set ylabel textcolor rgb "#333333"
 set datafile separator "\t"
 # depth of a layer, dark to light
 set palette defined (0 "#440154", 0.25 "#3b528b", 0.5 "#21918c", 0.75 "#5ec962", 1 "#f0c020")
+# How many numbers column c of a table holds ("?": not measured). A column
+# without any is drawn outside of the picture.
+known(table, c) = int(system(sprintf("cut -f %d '%s' | grep -vc '?'", c, table)))

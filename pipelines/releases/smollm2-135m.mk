@@ -28,7 +28,7 @@ PROSE_DEBS.full := $(PROSE_DEBS.quick) \
 # quick: minutes on two cores; full: a night.
 EXPANSION.quick := 4
 K.quick := 32
-TOKENS.quick := 48k
+TOKENS.quick := 32k
 BATCH.quick := 512
 FVU_TOKENS.quick := 8k
 CE_TOKENS.quick := 2k
