@@ -525,9 +525,11 @@ static int begin(struct job *j, struct err *e)
 		return -1;
 	if (!found && j->o->init && train_set_init(j->set, j->o->init, e) < 0)
 		return -1;
-	j->metrics = found ? metrics_resume(j->c->metrics, "step",
-	                                    (int64_t)train_set_step(j->set), e)
-	                   : metrics_open(j->c->metrics, 0, e);
+	if (found && !j->done)
+		j->metrics = metrics_resume(j->c->metrics, "step",
+		                            (int64_t)train_set_step(j->set), e);
+	else	/* a run that reached its end keeps its lines */
+		j->metrics = metrics_open(j->c->metrics, j->done, e);
 	if (!j->metrics)
 		return -1;
 	progress_start(&j->progress, j->c->progress ? cli_progress : NULL,

@@ -64,9 +64,9 @@ two/layers.3.mlp' ] && cmp two/layers.3.mlp/sae.safetensors fused.r1/layers.3.ml
 actdump --model $m --dtype f32 <t.tok | tctrain $opt --layers 3 -n $n --out one
 check "--layers of a stored stream" "cmp one/layers.3.mlp/sae.safetensors fused.r1/layers.3.mlp/sae.safetensors"
 check "no state is left when done" "[ \"\$(ls fused.r1/state)\" = manifest.json ]"
-cp -r fused.r1 again
-tctrain --model $m $opt -n $n --resume --out again <t.tok
-check "--resume of a finished run changes nothing" "diff -r fused.r1 again"
+cp -r fused.r1 again; cp fused.r1.jsonl again.jsonl
+tctrain --model $m $opt -n $n --resume --out again --metrics again.jsonl <t.tok
+check "--resume of a finished run changes nothing" "diff -r fused.r1 again && cmp fused.r1.jsonl again.jsonl"
 for flags in --no-skip --sae '--sae --normalize-decoder' '--auxk-alpha 0.03 --dead-tokens 500' --multi-topk '--optimizer signum' '--recipe sparsify --optimizer adam --sae'; do
 	rm -rf v
 	check "trains with $flags" \
