@@ -7,6 +7,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 try:
@@ -26,10 +27,10 @@ with open(path, encoding="utf-8") as f:
 n_bytes = sum(len(s.encode()) for s in texts)
 
 
-def ours(model, source):
+def ours(model, form, source):
     def run():
-        subprocess.run([qtok, "-t", model, "--threads", str(threads), "--format", "json", source],
-                       stdout=subprocess.DEVNULL, check=True)
+        subprocess.run([qtok, "-t", model, "--threads", str(threads), "--part", "all",
+                        "--format", form, source], stdout=subprocess.DEVNULL, check=True)
     return run
 
 
@@ -61,11 +62,14 @@ def seconds(run):
     return time.perf_counter() - start, cpu_s() - cpu
 
 
-print("bench qtok: %d texts, %.1f MB, %d threads, median of %d" %
-      (len(texts), n_bytes / 1e6, threads, reps))
+mb = n_bytes / 1e6
+plain = tempfile.NamedTemporaryFile(suffix=".txt")
+plain.write("\n".join(texts).encode())
+plain.flush()
 for name in ("qwen", "deepseek"):
     model = tokenizers[name]
-    runs = {"qtok": ours(model, path), "qtok, no text": ours(model, "/dev/null")}
+    runs = {"text": ours(model, "text", plain.name), "json": ours(model, "json", path),
+            "no text": ours(model, "text", "/dev/null")}
     if Tokenizer:
         runs["tokenizers"] = peer_hf(model)
     if tiktoken and name == "qwen":
@@ -76,13 +80,13 @@ for name in ("qwen", "deepseek"):
         for k, run in runs.items():
             times[k].append(seconds(run))
     median = {k: [statistics.median(x[i] for x in v) for i in (0, 1)] for k, v in times.items()}
-    load = median.pop("qtok, no text")
-    wall, cpu = (a - b for a, b in zip(median["qtok"], load))
-    mb = n_bytes / 1e6
-    print("  %-9s qtok       %6.1f MB/s, %5.1f a second of processor time (loading: %.2f s)" %
-          (name, mb / wall, mb / cpu, load[0]))
-    for k in ("tokenizers", "tiktoken"):
-        if k in median:
-            w, c = median[k]
-            print("  %-9s %-10s %6.1f MB/s, %5.1f: qtok is %.1fx, by processor time %.1fx" %
-                  (name, k, mb / w, mb / c, w / wall, c / cpu))
+    load = median["no text"]
+    for form in ("text", "json"):
+        wall, cpu = (a - b for a, b in zip(median[form], load))
+        print("# qtok-%s-%s: %.1f MB a second of processor time; loading %.2f s" %
+              (name, form, mb / cpu, load[0]))
+        for k, goal in (("tokenizers", 10), ("tiktoken", 3)):
+            if k in median:
+                print("qtok-%s-%s\t%.1f\t%.1f\t%.1f\t%g\tMB/s: %s, %d threads, %.0f MB" %
+                      (name, form, mb / wall, mb / median[k][0], median[k][0] / wall, goal, k,
+                       threads, mb))
