@@ -114,16 +114,17 @@ static int tokens_head(const json_t *h, struct rec_tokens_head *t,
 	return 0;
 }
 
-struct rec_tokens_in *rec_tokens_open(const char *path, struct rec_tokens_head *h,
-                                  struct err *e)
+struct rec_tokens_in *rec_tokens_open(const char *path,
+                                      struct rec_tokens_head *h,
+                                      struct err *e)
 {
 	struct stream_in *s = stream_open_in(path, "tokens/1", e);
 
 	return s ? rec_tokens_on(s, h, e) : NULL;
 }
 
-struct rec_tokens_in *rec_tokens_on(struct stream_in *s, struct rec_tokens_head *h,
-                                struct err *e)
+struct rec_tokens_in *rec_tokens_on(struct stream_in *s,
+                                    struct rec_tokens_head *h, struct err *e)
 {
 	struct rec_tokens_in *r = mem_array(1, sizeof(*r), e);
 
