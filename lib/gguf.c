@@ -511,18 +511,18 @@ static int int_at(const struct pair *p, size_t i, int64_t *v)
 	}
 }
 
-static int real_at(const struct pair *p, size_t i, double *v)
+/* The pair's value as a number; -1: it is not one. */
+static int real_of(const struct pair *p, double *v)
 {
-	const uint8_t *at = p->at + i * values[p->type].bytes;
 	int64_t whole;
 	float f;
 
 	if (p->type == V_F32) {
-		memcpy(&f, at, 4);
+		memcpy(&f, p->at, 4);
 		*v = f;
 	} else if (p->type == V_F64) {
-		memcpy(v, at, 8);
-	} else if (p->type != V_BOOL && int_at(p, i, &whole) == 0) {
+		memcpy(v, p->at, 8);
+	} else if (p->type != V_BOOL && int_at(p, 0, &whole) == 0) {
 		*v = (double)whole;
 	} else {
 		return -1;
@@ -557,7 +557,7 @@ int gguf_real(const struct gguf *g, const char *key, double *out,
 
 	if (got <= 0)
 		return got;
-	if (real_at(p, 0, out) < 0)
+	if (real_of(p, out) < 0)
 		return wrong_type(g, p, "a number", e);
 	return 1;
 }
@@ -636,30 +636,6 @@ int gguf_ints(const struct gguf *g, const char *key, int64_t **out, size_t *n,
 		if (int_at(p, i, &v[i]) < 0) {
 			mem_free(v);
 			return wrong_type(g, p, "an array of integers", e);
-		}
-	}
-	*out = v;
-	*n = p->n;
-	return 1;
-}
-
-int gguf_reals(const struct gguf *g, const char *key, double **out, size_t *n,
-               struct err *e)
-{
-	const struct pair *p;
-	int got = lookup(g, key, 1, &p, e);
-	double *v;
-	size_t i;
-
-	if (got <= 0)
-		return got;
-	v = mem_scratch(p->n, sizeof(*v), e);
-	if (!v)
-		return -1;
-	for (i = 0; i < p->n; i++) {
-		if (real_at(p, i, &v[i]) < 0) {
-			mem_free(v);
-			return wrong_type(g, p, "an array of numbers", e);
 		}
 	}
 	*out = v;

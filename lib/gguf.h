@@ -54,9 +54,6 @@ int gguf_texts(const struct gguf *g, const char *key, struct gguf_text **out,
 /* of any integer type or bool; u64 values beyond INT64_MAX are refused */
 int gguf_ints(const struct gguf *g, const char *key, int64_t **out, size_t *n,
               struct err *e);
-/* of f32, f64 or integers */
-int gguf_reals(const struct gguf *g, const char *key, double **out, size_t *n,
-               struct err *e);
 
 /* ---- tensors: views into the mapping, row-major (ggml's dimensions
  * reversed), in order of name; i < gguf_count ---- */

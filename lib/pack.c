@@ -122,11 +122,6 @@ uint64_t pack_n_tokens(const struct pack *p)
 	return p->n_tokens;
 }
 
-uint64_t pack_n_seqs(const struct pack *p)
-{
-	return p->n_seqs;
-}
-
 void pack_free(struct pack *p)
 {
 	if (!p)

@@ -29,7 +29,6 @@ int pack_add(struct pack *p, uint64_t id, const char *source,
 /* Writes the last sequence, which may be short. */
 int pack_end(struct pack *p, struct err *e);
 uint64_t pack_n_tokens(const struct pack *p);
-uint64_t pack_n_seqs(const struct pack *p);
 void pack_free(struct pack *p);
 
 #endif

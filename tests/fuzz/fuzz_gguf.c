@@ -13,7 +13,7 @@ static void ask(const struct gguf *g, const char *key)
 	struct err e = { 0 };
 	struct gguf_text *texts;
 	int64_t v, *ints;
-	double r, *reals;
+	double r;
 	const char *s;
 	size_t n;
 	int b;
@@ -26,8 +26,6 @@ static void ask(const struct gguf *g, const char *key)
 		mem_free(texts);
 	if (gguf_ints(g, key, &ints, &n, &e) > 0)
 		mem_free(ints);
-	if (gguf_reals(g, key, &reals, &n, &e) > 0)
-		mem_free(reals);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
