@@ -15,9 +15,9 @@
 #include "train_set.h"
 
 struct opts {
-	const char *model, *out, *layers, *recipe, *optimizer, *init;
-	double lr, decay, auxk_alpha, ridge, outlier;
-	int64_t warmup, batch, tokens, expansion, latents, k, dead_tokens;
+	const char *model, *out, *layers, *recipe, *optimizer, *init, *variant;
+	double l0_weight, bandwidth, lr, decay, auxk_alpha, ridge, outlier;
+	int64_t k_anneal, warmup, batch, tokens, expansion, latents, k, dead_tokens;
 	int64_t start_tokens, skip, save_every, log_every, forward;
 	int no_skip, sae, multi_topk, normalize_decoder, resume, keep_state;
 };
@@ -37,6 +37,16 @@ static const struct cli_opt options[] = {
 	         "latents; 0: as --expansion says"),
 	CLI_LONG('k', "k", struct opts, k, "N", 1, 1e6, "32",
 	         "active latents of a token"),
+	CLI_CHOICE(0, "variant", struct opts, variant,
+	           "topk|batchtopk|jumprelu", "topk",
+	           "how active latents are chosen"),
+	CLI_REAL(0, "l0-weight", struct opts, l0_weight, "R", 0, 1e6, "1",
+	         "jumprelu: weight of (L0 / k - 1)^2 in the loss"),
+	CLI_REAL(0, "bandwidth", struct opts, bandwidth, "R", 0, 2, "0.1",
+	         "jumprelu: width around a threshold, as a share of it, that "
+	         "moves it"),
+	CLI_LONG(0, "k-anneal", struct opts, k_anneal, "STEPS", 0, 1e12, "0",
+	         "steps over which k falls from ten times as many"),
 	CLI_LONG('n', "tokens", struct opts, tokens, "N", 0, 1e15, "0",
 	         "tokens to train on; 0: all, and the rate does not fall"),
 	CLI_LONG('b', "batch", struct opts, batch, "N", 2, 1e6, "512",
@@ -148,12 +158,17 @@ static void train_config(const struct opts *o, const struct cli_common *c,
 			.skip = !o->no_skip && !o->sae, .transcode = !o->sae,
 			.normalize_decoder = o->normalize_decoder,
 			.multi_topk = o->multi_topk,
+			.variant = strcmp(o->variant, "batchtopk") == 0
+			         ? TC_BATCHTOPK
+			         : strcmp(o->variant, "jumprelu") == 0
+			         ? TC_JUMPRELU : TC_TOPK,
 			.expansion = o->latents ? 0 : (uint32_t)o->expansion },
 		.recipe = sparsify ? TRAIN_SPARSIFY : TRAIN_R1,
 		.rule = adam ? TRAIN_ADAM : TRAIN_SIGNUM,
 		.batch = (size_t)o->batch,
 		.n_steps = (uint64_t)(o->tokens / o->batch),
-		.auxk_alpha = o->auxk_alpha,
+		.auxk_alpha = o->auxk_alpha, .l0_weight = o->l0_weight,
+		.bandwidth = o->bandwidth, .k_anneal = (uint64_t)o->k_anneal,
 		.dead_tokens = (uint64_t)o->dead_tokens,
 		.start_tokens = (size_t)o->start_tokens, .ridge = o->ridge,
 		.outlier = o->outlier, .seed = c->seed

@@ -193,8 +193,8 @@ int eval_coder_init(struct eval_coder *c, const struct eval_set *s, size_t k,
 			return err_set(e, ERR_USAGE, "layer %d has %u latents,"
 			               " fewer than -k %zu", s->layer[i],
 			               s->tc[i]->cfg.n_latents, k);
-		if (!k && s->tc[i]->cfg.k > widest)
-			widest = s->tc[i]->cfg.k;
+		if (!k && tc_slots(&s->tc[i]->cfg) > widest)
+			widest = tc_slots(&s->tc[i]->cfg);
 	}
 	if (mem_mul(rows, widest, &size, e) < 0 ||
 	    !(c->codes.latent = mem_array(size, sizeof(uint32_t), e)) ||
@@ -230,9 +230,7 @@ int eval_coder_run(struct eval_coder *c, const struct tc *t, const float *x,
 	/* an autoencoder of the MLP's output stands in for it as well */
 	if (!t->cfg.transcode)
 		x = y;
-	c->codes.n = n;
-	c->codes.k = c->k ? c->k : t->cfg.k;
-	if (tc_encode(t, x, n, c->codes.k, &c->codes, e) < 0 ||
+	if (tc_encode(t, x, n, c->k, &c->codes, e) < 0 ||
 	    tc_decode(t, x, &c->codes, c->out, e) < 0 ||
 	    ops->get(c->dev, c->y, y, bytes, e) < 0)
 		return -1;

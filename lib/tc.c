@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#include "dev_tc.h"
 #include "file.h"
 #include "json.h"
 #include "mem.h"
@@ -18,7 +18,7 @@ enum {
 	PATH = 4096,
 	CFG_MAX = 1 << 20,	/* bytes of a cfg.json */
 	PART = 1 << 20,		/* values moved at a time */
-	PASS_ROWS = 4096	/* rows encoded or decoded at a time */
+	SLOTS = 4		/* a variant's, of k */
 };
 
 static const struct dev_ops *ops(const struct tc *t)
@@ -62,8 +62,11 @@ struct tc *tc_new(const struct tc_cfg *c, struct dev *d, struct err *e)
 	t->b_dec = dev_floats(d, c->d_out, 1, e);
 	if (c->skip)
 		t->w_skip = dev_floats(d, c->d_out, c->d_in, e);
+	if (c->variant != TC_TOPK)
+		t->threshold = dev_floats(d, c->n_latents, 1, e);
 	if (!t->w_enc || !t->b_enc || !t->w_dec || !t->b_dec ||
-	    (c->skip && !t->w_skip)) {
+	    (c->skip && !t->w_skip) ||
+	    (c->variant != TC_TOPK && !t->threshold)) {
 		tc_free(t);
 		return NULL;
 	}
@@ -79,7 +82,23 @@ void tc_free(struct tc *t)
 	ops(t)->release(t->dev, t->w_dec);
 	ops(t)->release(t->dev, t->b_dec);
 	ops(t)->release(t->dev, t->w_skip);
+	ops(t)->release(t->dev, t->threshold);
 	mem_free(t);
+}
+
+static const char THRESHOLDS[] = "thresholds.safetensors";
+static const char *const variants[] = { "topk", "batchtopk", "jumprelu" };
+
+const char *tc_variant_name(enum tc_variant v)
+{
+	return variants[v];
+}
+
+uint32_t tc_slots(const struct tc_cfg *c)
+{
+	if (c->variant == TC_TOPK)
+		return c->k;
+	return c->n_latents / SLOTS < c->k ? c->n_latents : SLOTS * c->k;
 }
 
 /* ---- checkpoint files --------------------------------------------------- */
@@ -118,6 +137,22 @@ static int path_of(char *out, const char *dir, int layer, const char *file,
 	return 0;
 }
 
+static int variant_parse(const json_t *j, struct tc_cfg *c, struct err *e)
+{
+	const char *name;
+	int v;
+
+	if (json_str(j, "variant", variants[TC_TOPK], &name, e) < 0)
+		return -1;
+	for (v = TC_TOPK; v <= TC_JUMPRELU; v++)
+		if (strcmp(name, variants[v]) == 0) {
+			c->variant = (enum tc_variant)v;
+			return 0;
+		}
+	return err_set(e, ERR_FORMAT, "variant is %.40s, wanted topk, batchtopk"
+	               " or jumprelu", name);
+}
+
 static int cfg_parse(const json_t *j, struct tc_cfg *c, struct err *e)
 {
 	int64_t d_in, latents, expansion, k;
@@ -135,6 +170,8 @@ static int cfg_parse(const json_t *j, struct tc_cfg *c, struct err *e)
 	    json_bool(j, "multi_topk", 0, &c->multi_topk, e) < 0 ||
 	    json_bool(j, "skip_connection", 0, &c->skip, e) < 0 ||
 	    json_bool(j, "transcode", 0, &c->transcode, e) < 0)
+		return -1;
+	if (variant_parse(j, c, e) < 0)
 		return -1;
 	if (strcmp(activation, "topk") != 0)
 		return err_set(e, ERR_FORMAT, "activation is %.40s, wanted "
@@ -234,11 +271,44 @@ fail:
 	return NULL;
 }
 
+/* Thresholds are above 0. */
+static int read_thresholds(struct tc *t, const char *path, struct err *e)
+{
+	const struct weight w = { "threshold", t->threshold, 0,
+	                          t->cfg.n_latents };
+	struct safet *s = safet_open(path, e);
+	const struct tensor *v;
+	size_t n = t->cfg.n_latents, i;
+	float *host = NULL;
+	int rc = -1;
+
+	if (!s)
+		return -1;
+	if (!(v = safet_get(s, w.name, 1, &n, e)) ||
+	    !(host = mem_scratch(n, sizeof(*host), e)) ||
+	    tensor_f32(v, 0, n, host, e) < 0)
+		goto done;
+	for (i = 0; i < n; i++)
+		if (!(host[i] > 0)) {
+			err_set(e, ERR_FORMAT, "threshold %zu is %g, wanted "
+			        "above 0", i, (double)host[i]);
+			goto done;
+		}
+	rc = load_weight(s, &w, t->dev, e);
+done:
+	if (rc < 0)
+		err_wrap(e, "%s", path);
+	mem_free(host);
+	safet_free(s);
+	return rc;
+}
+
 struct tc *tc_read(const char *dir, int layer, uint32_t d_in, uint32_t d_out,
                    struct dev *d, struct err *e)
 {
 	char path[PATH];
 	struct tc_cfg c = { 0 };
+	struct tc *t;
 	json_t *j;
 	int rc;
 
@@ -258,7 +328,14 @@ struct tc *tc_read(const char *dir, int layer, uint32_t d_in, uint32_t d_out,
 	}
 	if (path_of(path, dir, layer, "sae.safetensors", e) < 0)
 		return NULL;
-	return read_weights(path, &c, d_out, d, e);
+	t = read_weights(path, &c, d_out, d, e);
+	if (t && t->threshold &&
+	    (path_of(path, dir, layer, THRESHOLDS, e) < 0 ||
+	     read_thresholds(t, path, e) < 0)) {
+		tc_free(t);
+		return NULL;
+	}
+	return t;
 }
 
 static const char *truth(int v)
@@ -271,15 +348,18 @@ static int write_cfg(const struct tc_cfg *c, const char *path, struct err *e)
 	char text[512];
 	uint32_t expansion = c->expansion ? c->expansion
 	                                  : c->n_latents / c->d_in;
+	int topk = c->variant == TC_TOPK;
 	int n = snprintf(text, sizeof(text),
 	                 "{\"activation\": \"topk\", \"expansion_factor\": %u, "
 	                 "\"normalize_decoder\": %s, \"num_latents\": %u, "
 	                 "\"k\": %u, \"multi_topk\": %s, "
 	                 "\"skip_connection\": %s, \"transcode\": %s, "
-	                 "\"d_in\": %u}", expansion ? expansion : 1,
+	                 "\"d_in\": %u%s%s%s}", expansion ? expansion : 1,
 	                 truth(c->normalize_decoder), c->n_latents, c->k,
 	                 truth(c->multi_topk), truth(c->skip),
-	                 truth(c->transcode), c->d_in);
+	                 truth(c->transcode), c->d_in,
+	                 topk ? "" : ", \"variant\": \"",
+	                 topk ? "" : variants[c->variant], topk ? "" : "\"");
 
 	return file_write(path, text, (size_t)n, e);
 }
@@ -303,13 +383,13 @@ static int put_weight(struct safet_out *o, const struct weight *w,
 	return rc;
 }
 
-static int write_weights(const struct tc *t, const char *path, struct err *e)
+static int write_weights(const struct tc *t, const struct weight *w, int n,
+                         const char *path, struct err *e)
 {
 	static const char *const meta[] = { "format", "pt", NULL };
-	struct weight w[WEIGHTS_MAX];
-	struct safet_decl decl[WEIGHTS_MAX];
+	struct safet_decl decl[WEIGHTS_MAX] = { { 0 } };
 	struct safet_out *o;
-	int n = weights(t, w), i, rc = 0;
+	int i, rc = 0;
 
 	for (i = 0; i < n; i++) {
 		decl[i] = (struct safet_decl){ .name = w[i].name,
@@ -330,14 +410,25 @@ static int write_weights(const struct tc *t, const char *path, struct err *e)
 
 int tc_write(const struct tc *t, const char *dir, int layer, struct err *e)
 {
+	const struct weight thresholds = { "threshold", t->threshold, 0,
+	                                   t->cfg.n_latents };
+	struct weight w[WEIGHTS_MAX];
 	char path[PATH];
+	int n = weights(t, w);
 
 	if (path_of(path, dir, layer, "", e) < 0 || file_mkdirs(path, e) < 0 ||
 	    path_of(path, dir, layer, "sae.safetensors", e) < 0 ||
-	    write_weights(t, path, e) < 0 ||
-	    path_of(path, dir, layer, "cfg.json", e) < 0)
+	    write_weights(t, w, n, path, e) < 0 ||
+	    path_of(path, dir, layer, THRESHOLDS, e) < 0 ||
+	    (t->threshold && write_weights(t, &thresholds, 1, path, e) < 0) ||
+	    path_of(path, dir, layer, "cfg.json", e) < 0 ||
+	    write_cfg(&t->cfg, path, e) < 0)
 		return -1;
-	return write_cfg(&t->cfg, path, e);
+	/* a TopK transcoder may take the place of a variant */
+	if (!t->threshold && path_of(path, dir, layer, THRESHOLDS, e) == 0 &&
+	    unlink(path) < 0 && errno != ENOENT)
+		return err_sys(e, "%s", path);
+	return 0;
 }
 
 /* N of a name "layers.N.mlp" written as we write it, or -1. */
@@ -387,107 +478,4 @@ int tc_layers(const char *dir, int *layers, int max, struct err *e)
 		return -1;
 	qsort(layers, (size_t)n, sizeof(*layers), by_number);
 	return n;
-}
-
-/* ---- encode and decode -------------------------------------------------- */
-
-/* Codes of at most PASS_ROWS rows in device memory. */
-static int pass_new(const struct tc *t, size_t n, size_t k,
-                    struct dev_tc_codes *c, struct err *e)
-{
-	size_t bytes;
-
-	c->latent = NULL;
-	c->value = NULL;
-	c->n = n < PASS_ROWS ? n : PASS_ROWS;
-	c->k = k;
-	if (mem_mul(c->n, k * sizeof(float), &bytes, e) < 0)
-		return -1;
-	c->latent = ops(t)->alloc(t->dev, bytes, e);
-	c->value = ops(t)->alloc(t->dev, bytes, e);
-	return c->latent && c->value ? 0 : -1;
-}
-
-static void pass_free(const struct tc *t, struct dev_tc_codes *c)
-{
-	ops(t)->release(t->dev, c->latent);
-	ops(t)->release(t->dev, c->value);
-}
-
-int tc_encode(const struct tc *t, const float *x, size_t n, size_t k,
-              struct tc_codes *codes, struct err *e)
-{
-	struct dev *d = t->dev;
-	size_t d_in = t->cfg.d_in, i, m;
-	struct dev_tc_codes c;
-	float *centred = NULL;
-	int rc = -1;
-
-	k = k ? k : t->cfg.k;
-	codes->n = n;
-	codes->k = k;
-	if (pass_new(t, n, k, &c, e) < 0)
-		goto done;
-	if (!t->cfg.transcode) {
-		centred = dev_floats(d, c.n, d_in, e);
-		if (!centred)
-			goto done;
-	}
-	for (i = 0; i < n; i += m) {
-		const float *in = x + i * d_in;
-
-		m = n - i < PASS_ROWS ? n - i : PASS_ROWS;
-		if (centred) {
-			if (ops(t)->tc->centre(d, in, NULL, m, d_in, t->b_dec,
-			                       1, centred, e) < 0)
-				goto done;
-			in = centred;
-		}
-		if (ops(t)->tc->encode(d, in, m, d_in, t->w_enc, t->b_enc,
-		                       t->cfg.n_latents, NULL, &c, e) < 0 ||
-		    ops(t)->get(d, codes->latent + i * k, c.latent,
-		                m * k * sizeof(*c.latent), e) < 0 ||
-		    ops(t)->get(d, codes->value + i * k, c.value,
-		                m * k * sizeof(*c.value), e) < 0)
-			goto done;
-	}
-	rc = 0;
-done:
-	pass_free(t, &c);
-	ops(t)->release(d, centred);
-	return rc;
-}
-
-int tc_decode(const struct tc *t, const float *x,
-              const struct tc_codes *codes, float *out, struct err *e)
-{
-	struct dev *d = t->dev;
-	size_t d_in = t->cfg.d_in, d_out = t->cfg.d_out, k = codes->k, i, m;
-	struct dev_tc_codes c;
-	int rc = -1;
-
-	if (pass_new(t, codes->n, k, &c, e) < 0)
-		goto done;
-	for (i = 0; i < codes->n; i += m) {
-		float *to = out + i * d_out;
-
-		m = codes->n - i < PASS_ROWS ? codes->n - i : PASS_ROWS;
-		c.n = m;
-		if (ops(t)->put(d, c.latent, codes->latent + i * k,
-		                m * k * sizeof(*c.latent), e) < 0 ||
-		    ops(t)->put(d, c.value, codes->value + i * k,
-		                m * k * sizeof(*c.value), e) < 0 ||
-		    ops(t)->tc->fill_rows(d, t->b_dec, m, d_out, to, e) < 0)
-			goto done;
-		if (t->w_skip &&
-		    ops(t)->gemm(d, 0, 1, m, d_out, d_in, 1, x + i * d_in,
-		                 d_in, t->w_skip, d_in, 1, to, d_out, e) < 0)
-			goto done;
-		if (ops(t)->tc->decode(d, &c, t->w_dec, d_out, to, e) < 0)
-			goto done;
-	}
-	rc = 0;
-done:
-	pass_free(t, &c);
-	return rc;
 }

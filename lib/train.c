@@ -41,6 +41,16 @@ int train_check(const struct train_cfg *c, struct err *e)
 		return err_set(e, ERR_RANGE, "multi-TopK decodes 4 k = %llu of "
 		               "%u latents", (unsigned long long)t->k * 4,
 		               t->n_latents);
+	if (t->multi_topk && t->variant != TC_TOPK)
+		return err_set(e, ERR_RANGE, "multi-TopK does not go with %s",
+		               tc_variant_name(t->variant));
+	if (t->variant == TC_JUMPRELU && c->k_anneal)
+		return err_set(e, ERR_RANGE, "thresholds that are learnt leave "
+		               "no k to anneal");
+	if (t->variant == TC_JUMPRELU &&
+	    !(c->bandwidth > 0 && c->bandwidth < 2))
+		return err_set(e, ERR_RANGE, "a bandwidth of %g thresholds: "
+		               "wanted above 0, below 2", c->bandwidth);
 	if (t->skip && !t->transcode)
 		return err_set(e, ERR_RANGE, "an autoencoder with a skip "
 		               "connection has nothing to learn");
@@ -120,7 +130,7 @@ struct train_work *train_work_new(const struct train_cfg *c, struct dev *d,
 	struct train_work *w = mem_array(1, sizeof(*w), e);
 	struct give g = { d, e, 0 };
 	const struct tc_cfg *t = &c->tc;
-	size_t k[DEV_TC_PARTS] = { t->k, t->multi_topk ? 4 * (size_t)t->k : 0,
+	size_t k[DEV_TC_PARTS] = { train_slots(c), t->multi_topk ? 4 * (size_t)t->k : 0,
 	                           c->auxk_alpha > 0 ? aux_k(t) : 0 };
 	size_t parts = k[TRAIN_PART_AUX] ? 3 : k[TRAIN_PART_MULTI] ? 2 : 1, i;
 
@@ -152,6 +162,22 @@ struct train_work *train_work_new(const struct train_cfg *c, struct dev *d,
 		w->dead = give_bytes(&g, t->n_latents, sizeof(uint32_t));
 		w->dead_w = give_floats(&g, t->n_latents, t->d_in);
 		w->dead_b = give_floats(&g, t->n_latents, 1);
+	}
+	if (t->variant != TC_TOPK) {
+		w->code_latent = give_host(&g, c->batch,
+		                           k[0] * sizeof(uint32_t));
+		w->code_value = give_host(&g, c->batch, k[0] * sizeof(float));
+	}
+	if (t->variant == TC_JUMPRELU) {
+		w->edge_bias = give_floats(&g, t->n_latents, 1);
+		w->edge.k = k[0];
+		w->edge.latent = give_bytes(&g, c->batch,
+		                            k[0] * sizeof(uint32_t));
+		w->edge.value = give_floats(&g, c->batch, k[0]);
+		w->edge_latent = give_host(&g, c->batch,
+		                           k[0] * sizeof(uint32_t));
+		w->edge_value = give_host(&g, c->batch, k[0] * sizeof(float));
+		w->theta = give_host(&g, t->n_latents, sizeof(float));
 	}
 	w->dead_host = give_host(&g, t->n_latents, sizeof(uint32_t));
 	w->rows = give_host(&g, c->batch, sizeof(uint32_t));
@@ -195,6 +221,14 @@ void train_work_free(struct train_work *w)
 	d->release(w->dev, w->dead);
 	d->release(w->dev, w->dead_w);
 	d->release(w->dev, w->dead_b);
+	d->release(w->dev, w->edge_bias);
+	d->release(w->dev, w->edge.latent);
+	d->release(w->dev, w->edge.value);
+	mem_free(w->code_latent);
+	mem_free(w->code_value);
+	mem_free(w->edge_latent);
+	mem_free(w->edge_value);
+	mem_free(w->theta);
 	mem_free(w->dead_host);
 	mem_free(w->rows);
 	mem_free(w->sq_x);
@@ -218,6 +252,9 @@ int train_params(struct train_layer *t, struct train_param *p)
 	if (c->skip)
 		p[n++] = (struct train_param){ "W_skip", &t->skip, c->d_out,
 		                               c->d_in };
+	if (c->variant == TC_JUMPRELU)
+		p[n++] = (struct train_param){ "log_threshold", &t->threshold,
+		                               c->n_latents, 1 };
 	return n;
 }
 
@@ -226,7 +263,8 @@ size_t train_layer_bytes(const struct train_cfg *c)
 	const struct tc_cfg *t = &c->tc;
 	size_t lat = t->n_latents, held = c->batch;
 	size_t values = lat * t->d_in + lat + lat * t->d_out + t->d_out +
-	                (t->skip ? (size_t)t->d_in * t->d_out : 0);
+	                (t->skip ? (size_t)t->d_in * t->d_out : 0) +
+	                (t->variant == TC_JUMPRELU ? lat : 0);
 
 	if (c->recipe == TRAIN_R1)
 		held = larger(held, c->start_tokens);
@@ -241,9 +279,11 @@ size_t train_work_bytes(const struct train_cfg *c)
 	size_t rows = c->batch, bytes;
 
 	bytes = rows * (t->d_in + (size_t)t->d_out * (1 + t->multi_topk +
-	        (c->auxk_alpha > 0) + 1) + 2 * (size_t)t->k);
+	        (c->auxk_alpha > 0) + 1) + 2 * train_slots(c));
 	if (t->skip)
 		bytes += (size_t)t->d_in * t->d_out;
+	if (t->variant == TC_JUMPRELU)
+		bytes += rows * 2 * train_slots(c) + t->n_latents;
 	if (c->auxk_alpha > 0)
 		bytes += (size_t)t->n_latents * (t->d_in + 2) +
 		         rows * 2 * aux_k(t);
@@ -464,6 +504,7 @@ void train_layer_stats(const struct train_layer *t, struct train_stats *s)
 
 	*s = t->stats;
 	s->dead = s->silent = 0;
+	s->threshold = train_threshold_mean(t);
 	if (train_ops(t)->get(t->dev, last, t->last, n * sizeof(*last),
 	                      NULL) < 0)
 		return;

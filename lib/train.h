@@ -23,6 +23,13 @@
  * the encoder's rows, normalised). There the auxiliary terms train the decoder
  * alone and MultiTopK leaves out the skip, as in that program.
  *
+ * Variants (tc.h): BatchTopK keeps the k n strongest of a batch's n rows, from
+ * each the 4 k strongest at most; its threshold is a running mean of the weakest
+ * kept. JumpReLU's thresholds begin where the first batch has k active latents a
+ * row in the mean and learn by their logarithms through a rectangle around each
+ * as wide as `bandwidth` of it (a straight-through estimate); the loss gains
+ * l0_weight (L0 / k - 1)^2, which moves them alone. Both normalised as the rest.
+ *
  * Outliers: a row is left out of statistics and training when |x| or |y| is
  * more than cfg.outlier times the median of the start rows: attention sinks
  * have outputs many times everybody else's and would rule both. They are
@@ -52,6 +59,10 @@ struct train_cfg {
 	size_t batch;		/* rows of a step */
 	uint64_t n_steps;	/* of the whole run; 0: unknown, no decay */
 	double auxk_alpha;
+	double l0_weight;	/* JumpReLU's */
+	double bandwidth;	/* the same, in (0, 2) */
+	uint64_t k_anneal;	/* steps over which k falls from 10 k, as in
+				 * sparsify */
 	uint64_t dead_tokens;	/* rows without firing that make a dead latent */
 	size_t start_tokens;	/* r1: rows the start looks at, >= batch */
 	double ridge;		/* r1: of the start, in mean variances of x */
@@ -97,6 +108,7 @@ struct train_stats {		/* of the latest step */
 	uint64_t rows;		/* rows gone into steps, outliers included */
 	uint64_t outliers;	/* of them left out */
 	double lr, loss, fvu, l0, auxk, multi;
+	double threshold;	/* mean over latents; TopK: 0 */
 	double dead;		/* share of latents that have not fired within
 				 * dead_tokens, or ever when fewer were seen */
 	double silent;		/* the same within the last 16,384 rows */

@@ -17,6 +17,9 @@ struct train_work {
 	float *g;		/* dL/dy^ of each part, one after another */
 	struct dev_tc_codes codes[DEV_TC_PARTS];
 	float *slope, *x_grad;	/* autoencoder: through its b_dec */
+	/* JumpReLU: bias less lower ends of the rectangles, latents within */
+	float *edge_bias;
+	struct dev_tc_codes edge;
 	float *g_skip, *g_b_dec;
 	float *row;		/* [max(d_in, d_out)] */
 	uint32_t *dead;		/* ids, and weights gathered for them */
@@ -25,6 +28,11 @@ struct train_work {
 	uint32_t *rows, *dead_host;
 	double *sq_x, *sq_y, *sum;	/* sum [max(2 d_out, n_latents)] */
 	float *row_host;
+	/* variants: a batch's codes, and of all latents the thresholds */
+	uint32_t *code_latent, *edge_latent;
+	float *code_value, *edge_value, *theta;
+	double weakest;		/* BatchTopK: kept of this batch */
+	double l0;		/* JumpReLU: of this batch */
 };
 
 struct train_layer {
@@ -34,13 +42,16 @@ struct train_layer {
 	int layer;
 	/* params: what the optimiser holds, in the normalised space */
 	struct dev_tc_param enc, bias, dec, b_dec, skip;
+	struct dev_tc_param threshold;	/* JumpReLU: logarithms */
 	uint8_t *live;		/* device [n_latents] */
 	uint64_t *last;		/* device [n_latents]: rows seen when last
 				 * fired, 0: never */
 	float *mean_x, *mean_y;	/* device */
 	double scale_x, scale_y;	/* x' = (x - mean_x) scale_x */
 	double limit_x, limit_y;	/* squared norms above: outliers; 0: none */
+	double theta;		/* BatchTopK's threshold; 0: none yet */
 	int started, given;	/* given: weights came by train_layer_init */
+	int given_threshold;	/* these as well, plain, not yet logarithms */
 	float *held_x, *held_y;	/* rows not yet in a batch; y: NULL if x */
 	size_t n_held, held_max;
 	struct train_stats stats;
@@ -59,8 +70,8 @@ struct train_param {
 	struct dev_tc_param *p;
 	size_t rows, cols;
 };
-enum { TRAIN_PARAMS = 5 };
-/* How many; without a skip connection 4. */
+enum { TRAIN_PARAMS = 6 };
+/* How many: skip connection and thresholds are there or not. */
 int train_params(struct train_layer *t, struct train_param *p);
 
 /* Optimiser numbers beside each weight: 2 for Adam, 1 for signum. */
@@ -89,6 +100,25 @@ int train_apply(struct train_layer *t, const struct dev_tc_part *part,
  * first: number in the stream of the first, for messages. How many, or -1. */
 long train_keep(struct train_layer *t, const float *x, const float *y,
                 uint64_t first, size_t n, struct err *e);
+
+/* train_variant.c: k of step s; slots of a row of the main codes, at most. */
+uint32_t train_k(const struct train_cfg *c, uint64_t s);
+size_t train_slots(const struct train_cfg *c);
+/* The main codes of n prepared rows, as the variant selects them. */
+int train_select(struct train_layer *t, size_t n, struct err *e);
+/* What JumpReLU's loss has more than others', for the batch selected. */
+double train_l0_loss(const struct train_layer *t);
+/* JumpReLU: the optimiser's step on the thresholds, by the main part's g and
+ * the decoder before it moves. */
+int train_threshold_apply(struct train_layer *t, size_t n,
+                          const struct dev_tc_opt *o, struct err *e);
+/* BatchTopK: the threshold after a batch. */
+void train_threshold_follow(struct train_layer *t);
+/* JumpReLU: first thresholds, from the n first held rows. */
+int train_threshold_start(struct train_layer *t, size_t n, struct err *e);
+/* Mean over latents, normalised space; 0 for TopK. */
+double train_threshold_mean(const struct train_layer *t);
+
 /* train_plain.c: weights given plain, brought into the normalised space. */
 int train_normalise(struct train_layer *t, struct err *e);
 

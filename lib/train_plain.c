@@ -5,11 +5,14 @@
  *
  *   W_enc = W' sx / sy          b_enc = (b' - sx W' mx) / sy
  *   W_dec = D'                  W_skip = S' sx / sy
+ *   threshold = threshold' / sy
  *   b_dec = c' / sy + my - W_skip mx
  *
  * An autoencoder's encoder sees x' - c', which takes the centre in: b_enc =
  * b' / sy, b_dec = c' / sy + my.
  */
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "mem.h"
@@ -104,6 +107,27 @@ static int export_encoder(struct train_layer *t, const struct centres *m,
 	return 0;
 }
 
+static int export_thresholds(struct train_layer *t, struct tc *out,
+                             struct err *e)
+{
+	const struct dev_ops *d = train_ops(t);
+	size_t i;
+	float v, s;
+
+	for (i = 0; i < t->cfg.tc.n_latents && out->threshold; i++) {
+		if (t->cfg.tc.variant == TC_BATCHTOPK)
+			v = (float)t->theta;
+		else if (plain_values(t, &t->threshold, i, 1, &v, &s, e) < 0)
+			return -1;
+		else
+			v = expf(v);
+		v = fmaxf((float)(v / t->scale_y), FLT_MIN);
+		if (d->put(t->dev, out->threshold + i, &v, sizeof(v), e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int export_output(struct train_layer *t, const struct centres *m,
                          struct tc *out, float *row, float *s, struct err *e)
 {
@@ -151,6 +175,7 @@ struct tc *train_layer_export(struct train_layer *t, struct err *e)
 	out = tc_new(c, t->dev, e);
 	if (!row || !out || centres_get(t, &m, e) < 0 ||
 	    export_encoder(t, &m, out, row, row + dim, e) < 0 ||
+	    export_thresholds(t, out, e) < 0 ||
 	    export_output(t, &m, out, row, row + dim, e) < 0) {
 		tc_free(out);
 		out = NULL;
@@ -195,6 +220,12 @@ int train_layer_init(struct train_layer *t, const struct tc *from,
 	                        (size_t)c->d_out * c->d_in * sizeof(float),
 	                        e) < 0))
 		return -1;
+	if (t->threshold.w && from->threshold) {
+		if (d->copy(t->dev, t->threshold.w, from->threshold,
+		            lat * sizeof(float), e) < 0)
+			return -1;
+		t->given_threshold = 1;
+	}
 	t->given = 1;
 	return 0;
 }

@@ -165,6 +165,8 @@ static json_t *line_of(const struct train_set *s, int layer,
 
 	if (o && c->auxk_alpha > 0)
 		json_object_set_new(o, "auxk", json_real(v->auxk));
+	if (o && c->tc.variant != TC_TOPK)
+		json_object_set_new(o, "threshold", json_real(v->threshold));
 	if (o && c->tc.multi_topk)
 		json_object_set_new(o, "multi_topk", json_real(v->multi));
 	return o;

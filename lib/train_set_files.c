@@ -55,7 +55,8 @@ static json_t *config_json(const struct train_set *s)
 		json_array_append_new(layers, json_integer(s->cfg.layers[i]));
 	return json_pack(
 		"{s:o,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:b,s:b,s:b,"
-		"s:f,s:I,s:f,s:I,s:I,s:f,s:I,s:I,s:f,s:f,s:I}",
+		"s:f,s:I,s:f,s:I,s:I,s:f,s:I,s:I,s:f,s:f,s:I,"
+		"s:s,s:f,s:f,s:I}",
 		"layers", layers,
 		"recipe", c->recipe == TRAIN_R1 ? "r1" : "sparsify",
 		"optimizer", c->rule == TRAIN_ADAM ? "adam" : "signum",
@@ -70,7 +71,10 @@ static json_t *config_json(const struct train_set *s)
 		"dead_tokens", (json_int_t)c->dead_tokens,
 		"start_tokens", (json_int_t)c->start_tokens,
 		"ridge", c->ridge, "outlier", c->outlier,
-		"seed", (json_int_t)c->seed);
+		"seed", (json_int_t)c->seed,
+		"variant", tc_variant_name(t->variant),
+		"l0_weight", c->l0_weight, "bandwidth", c->bandwidth,
+		"k_anneal", (json_int_t)c->k_anneal);
 }
 
 /* sparsify's TrainConfig, for those who look for it there. */
@@ -88,7 +92,7 @@ static json_t *sparsify_json(const struct train_set *s)
 	}
 	return json_pack(
 		"{s:{s:s,s:I,s:b,s:I,s:I,s:b,s:b,s:b},s:i,s:i,s:s,s:s,s:f,"
-		"s:I,s:i,s:f,s:I,s:[],s:o,s:[I],s:[],s:i,s:b,s:I,s:b,s:n,s:b,"
+		"s:I,s:I,s:f,s:I,s:[],s:o,s:[I],s:[],s:i,s:b,s:I,s:b,s:n,s:b,"
 		"s:n,s:i,s:s}",
 		"sae", "activation", "topk",
 		"expansion_factor", (json_int_t)t->expansion,
@@ -98,7 +102,8 @@ static json_t *sparsify_json(const struct train_set *s)
 		"transcode", t->transcode,
 		"grad_acc_steps", 1, "micro_acc_steps", 1, "loss_fn", "fvu", "optimizer",
 		c->rule == TRAIN_ADAM ? "adam" : "signum", "lr", c->lr,
-		"lr_warmup_steps", (json_int_t)c->warmup, "k_decay_steps", 0,
+		"lr_warmup_steps", (json_int_t)c->warmup, "k_decay_steps",
+		(json_int_t)c->k_anneal,
 		"auxk_alpha", c->auxk_alpha, "dead_feature_threshold",
 		(json_int_t)c->dead_tokens, "exclude_tokens", "hookpoints",
 		hooks, "init_seeds", (json_int_t)c->seed, "layers",

@@ -354,6 +354,8 @@ int train_start(struct train_layer *t, size_t n, struct err *e)
 	if (t->cfg.recipe == TRAIN_R1 ? start_r1(t, n, e) < 0
 	                              : start_sparsify(t, n, e) < 0)
 		return -1;
+	if (train_threshold_start(t, n, e) < 0)
+		return -1;
 	for (i = 0; i < n_params && t->cfg.rule == TRAIN_SIGNUM; i++)
 		if (train_ops(t)->copy(t->dev, p[i].p->s1, p[i].p->w,
 		                       p[i].rows * p[i].cols * sizeof(float),

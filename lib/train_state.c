@@ -9,7 +9,7 @@
 
 enum {
 	PART = 1 << 22,		/* bytes moved at a time */
-	NUMBERS = 13,
+	NUMBERS = 14,
 	TENSORS_MAX = TRAIN_PARAMS * 3 + 5
 };
 
@@ -65,7 +65,7 @@ static void numbers_of(const struct train_layer *t, double *v)
 	const double all[NUMBERS] = {
 		(double)s->step, (double)s->rows, (double)s->outliers,
 		t->scale_x, t->scale_y, t->limit_x, t->limit_y, s->lr, s->loss,
-		s->fvu, s->l0, s->auxk, s->multi
+		s->fvu, s->l0, s->auxk, s->multi, t->theta
 	};
 
 	memcpy(v, all, sizeof(all));
@@ -88,6 +88,7 @@ static void numbers_to(struct train_layer *t, const double *v)
 	s->l0 = v[10];
 	s->auxk = v[11];
 	s->multi = v[12];
+	t->theta = v[13];
 }
 
 static int put_piece(struct train_layer *t, struct safet_out *o,

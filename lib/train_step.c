@@ -95,15 +95,6 @@ static int residual(struct train_layer *t, int part, int with_skip, size_t n,
 	return 0;
 }
 
-static int encode(struct train_layer *t, int part, size_t n, struct err *e)
-{
-	const struct tc_cfg *c = &t->cfg.tc;
-
-	return train_ops(t)->tc->encode(t->dev, t->work->x, n, c->d_in,
-	                                t->enc.w, t->bias.w, c->n_latents,
-	                                NULL, &t->work->codes[part], e);
-}
-
 /* Latents that have not fired for dead_tokens, into work->dead. */
 static long find_dead(struct train_layer *t, struct err *e)
 {
@@ -261,6 +252,7 @@ int train_apply(struct train_layer *t, const struct dev_tc_part *part,
 			return -1;
 	}
 	if (b_dec_gradient(t, part, n_parts, n, e) < 0 ||
+	    train_threshold_apply(t, n, o, e) < 0 ||
 	    d->tc->step_latents(t->dev, part, n_parts, w->x, w->g, &l, o,
 	                        e) < 0)
 		return -1;
@@ -300,8 +292,7 @@ int train_loss(struct train_layer *t, size_t n, struct dev_tc_part *part,
 
 	*n_parts = 0;
 	t->stats.auxk = t->stats.multi = 0;
-	if (variance(t, n, &var, e) < 0 ||
-	    encode(t, TRAIN_PART_MAIN, n, e) < 0 ||
+	if (variance(t, n, &var, e) < 0 || train_select(t, n, e) < 0 ||
 	    residual(t, TRAIN_PART_MAIN, 1, n, &sq, e) < 0)
 		return -1;
 	t->stats.fvu = sq / var;
@@ -309,7 +300,9 @@ int train_loss(struct train_layer *t, size_t n, struct dev_tc_part *part,
 		w->codes[TRAIN_PART_MAIN], 0, 0
 	};
 	if (c->tc.multi_topk) {
-		if (encode(t, TRAIN_PART_MULTI, n, e) < 0 ||
+		if (d->tc->encode(t->dev, w->x, n, c->tc.d_in, t->enc.w,
+		                  t->bias.w, c->tc.n_latents, NULL,
+		                  &w->codes[TRAIN_PART_MULTI], e) < 0 ||
 		    residual(t, TRAIN_PART_MULTI, !sparsify, n, &multi,
 		             e) < 0 ||
 		    d->tc->scale(t->dev, part_g(t, TRAIN_PART_MULTI, n),
@@ -332,7 +325,7 @@ int train_loss(struct train_layer *t, size_t n, struct dev_tc_part *part,
 			};
 	}
 	t->stats.loss = t->stats.fvu + c->auxk_alpha * t->stats.auxk +
-	                MULTI_WEIGHT * t->stats.multi;
+	                MULTI_WEIGHT * t->stats.multi + train_l0_loss(t);
 	if (!isfinite(t->stats.loss))
 		return err_set(e, ERR_RANGE, "layer %d: loss is not finite at "
 		               "step %llu; a lower --lr may help", t->layer,
@@ -359,6 +352,7 @@ int train_step(struct train_layer *t, const float *x, const float *y,
 		    train_apply(t, part, n_parts, (size_t)n, &o, e) < 0)
 			return -1;
 		t->stats.l0 = (double)active / (double)n;
+		train_threshold_follow(t);
 		/* sparsify's 4 k latents count as fired */
 		if (t->cfg.tc.multi_topk && t->cfg.recipe == TRAIN_SPARSIFY &&
 		    train_ops(t)->tc->mark(t->dev, &part[1].codes, now,

@@ -67,7 +67,8 @@ check "no state is left when done" "[ \"\$(ls fused.r1/state)\" = manifest.json 
 cp -r fused.r1 again; cp fused.r1.jsonl again.jsonl
 tctrain --model $m $opt -n $n --resume --out again --metrics again.jsonl <t.tok
 check "--resume of a finished run changes nothing" "diff -r fused.r1 again && cmp fused.r1.jsonl again.jsonl"
-for flags in --no-skip --sae '--sae --normalize-decoder' '--auxk-alpha 0.03 --dead-tokens 500' --multi-topk '--optimizer signum' '--recipe sparsify --optimizer adam --sae'; do
+for flags in --no-skip --sae '--sae --normalize-decoder' '--auxk-alpha 0.03 --dead-tokens 500' --multi-topk '--optimizer signum' '--recipe sparsify --optimizer adam --sae' \
+	'--variant batchtopk' '--variant jumprelu' '--variant jumprelu --sae' '--variant batchtopk --recipe sparsify --k-anneal 50'; do
 	rm -rf v
 	check "trains with $flags" \
 		"tctrain --model $m $opt --layers 0 -n $n $flags --out v --metrics v.jsonl <t.tok && $learns v.jsonl >/dev/null"
@@ -75,6 +76,26 @@ done
 tctrain --model $m $opt --layers 0-1 -n 2000 --init fused.r1 --lr 1e-6 --out init --metrics init.jsonl <t.tok
 check "--init goes on from given weights" \
 	"jq -n --slurpfile a init.jsonl --slurpfile b fused.r1.jsonl -e '\$a[0].fvu < 1.3 * \$b[-4].fvu' >/dev/null"
+
+# ---- variants ------------------------------------------------------------------
+for v in batchtopk jumprelu; do
+	tctrain --model $m $opt --layers 1,3 -n $n --variant $v --threads 1 --out $v --metrics $v.jsonl <t.tok
+	tctrain --model $m $opt --layers 1,3 -n $n --variant $v --threads 3 --out $v.3 <t.tok
+	check "$v: --threads changes no byte" "same $v $v.3"
+	check "$v: says so and keeps thresholds" \
+		"[ \$(jq -r '.activation + .variant' $v/layers.1.mlp/cfg.json) = topk$v ] && [ -s $v/layers.1.mlp/thresholds.safetensors ] && jq -se 'all(.threshold > 0)' $v.jsonl >/dev/null"
+	check "$v: tceval has about k active, and with -k no more than that" \
+		"tceval --model $m --transcoders $v --ablations none <t.tok | jq -e '.layers | all(.l0 > 4.5 and .l0 < 7.5)' >/dev/null &&
+		 tceval --model $m --transcoders $v --ablations none -k 2 <t.tok | jq -e '.layers | all(.l0 <= 2)' >/dev/null"
+	tctrain --model $m $opt --layers 1,3 -n $n --variant $v --save-every 7 --out $v.r --metrics $v.r.jsonl <t.tok 2>/dev/null &
+	pid=$!
+	until [ -e $v.r/state/manifest.json ]; do kill -0 $pid || break; sleep 0.01; done
+	kill -9 $pid; wait $pid 2>/dev/null
+	tctrain --model $m $opt --layers 1,3 -n $n --variant $v --save-every 7 --resume --out $v.r --metrics $v.r.jsonl <t.tok
+	check "$v: killed and resumed to the same bytes" "same $v $v.r && cmp <(curve $v.jsonl) <(curve $v.r.jsonl)"
+done
+tctrain --model $m $opt --layers 1,3 -n $n --out jumprelu.3 <t.tok
+check "a TopK run over a variant leaves no thresholds" "[ ! -e jumprelu.3/layers.1.mlp/thresholds.safetensors ]"
 
 # ---- kills -------------------------------------------------------------------
 # A run slow enough to be hit in the middle, and saved at every step.
@@ -133,6 +154,8 @@ refuses "no --out" 2 "--out is missing" --model $m
 refuses "tokens without a model" 2 "need --model" --out x
 refuses "k of all latents" 1 "k is 256 of 256 latents" --model $m -x 4 -k 256 --out x
 refuses "4 k above the latents" 1 "of 256 latents" --model $m -x 4 -k 65 --multi-topk --out x
+refuses "a variant with multi-TopK" 1 "does not go with batchtopk" --model $m -x 4 -k 6 --variant batchtopk --multi-topk --out x
+refuses "JumpReLU with another k on the way" 1 "no k to anneal" --model $m -x 4 -k 6 --variant jumprelu --k-anneal 9 --out x
 refuses "a layer that is not there" 2 "--layers" --model $m --layers 4 --out x
 actdump --model $m --layers 0,2 --raw <short.tok >a.act
 in=a.act

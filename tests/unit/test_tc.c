@@ -78,6 +78,142 @@ static void written_is_read_again(void **state)
 	dev_free(d);
 }
 
+/* Each wrong checkpoint and a word its message must hold. */
+static void refused(struct dev *d, const char *cfg, const char *word)
+{
+	struct err e = { 0 };
+	char path[128];
+	struct tc *t;
+
+	snprintf(path, sizeof(path), "%s/layers.20.mlp/cfg.json", dir);
+	assert_int_equal(file_write(path, cfg, strlen(cfg), &e), 0);
+	t = tc_read(dir, 20, 0, 0, d, &e);
+	assert_null(t);
+	if (!strstr(e.msg, word))
+		fail_msg("'%s' is not in: %s", word, e.msg);
+}
+
+/* A variant: thresholds that are neither equal nor in order. */
+static struct tc *variant(struct dev *d, enum tc_variant v, int transcode)
+{
+	struct tc *t = some(d, transcode, transcode), *w;
+	struct tc_cfg c = t->cfg;
+	struct err e = { 0 };
+	size_t i;
+
+	c.variant = v;
+	w = tc_new(&c, d, &e);
+	assert_non_null(w);
+	memcpy(w->w_enc, t->w_enc, 24 * 6 * 4);
+	memcpy(w->b_enc, t->b_enc, 24 * 4);
+	memcpy(w->w_dec, t->w_dec, 24 * c.d_out * 4);
+	memcpy(w->b_dec, t->b_dec, c.d_out * 4);
+	if (c.skip)
+		memcpy(w->w_skip, t->w_skip, 6 * c.d_out * 4);
+	for (i = 0; i < 24; i++) {
+		w->b_enc[i] += 1.5f;
+		w->threshold[i] = (float)(0.1 + (double)(i * 7 % 24) / 12);
+	}
+	tc_free(t);
+	return w;
+}
+
+static void variants_keep_thresholds_beside(void **state)
+{
+	struct dev *d = device();
+	struct err e = { 0 };
+	struct tc *t = variant(d, TC_JUMPRELU, 1), *r, *plain = some(d, 1, 1);
+	char path[128];
+
+	(void)state;
+	assert_int_equal(tc_write(plain, dir, 20, &e), 0);
+	assert_int_equal(tc_write(t, dir, 30, &e), 0);
+	r = tc_read(dir, 30, 6, 5, d, &e);
+	if (!r)
+		fail_msg("%s", e.msg);
+	assert_memory_equal(&r->cfg, &t->cfg, sizeof(t->cfg));
+	assert_memory_equal(r->threshold, t->threshold, 24 * 4);
+	t->threshold[3] = 0;
+	assert_int_equal(tc_write(t, dir, 30, &e), 0);
+	assert_null(tc_read(dir, 30, 6, 5, d, &e));
+	assert_non_null(strstr(e.msg, "threshold 3 is 0"));
+	t->threshold[3] = NAN;
+	assert_int_equal(tc_write(t, dir, 30, &e), 0);
+	assert_null(tc_read(dir, 30, 6, 5, d, &e));
+	refused(d, "{\"d_in\": 6, \"num_latents\": 24, \"k\": 2, "
+	        "\"variant\": \"gated\"}", "gated");
+	snprintf(path, sizeof(path),
+	         "%s/layers.30.mlp/thresholds.safetensors", dir);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(tc_write(plain, dir, 30, &e), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	tc_free(plain);
+	tc_free(t);
+	tc_free(r);
+	dev_free(d);
+}
+
+/* Against every latent in doubles; where more are active than there are slots,
+ * those furthest above their thresholds stay. */
+static void variants_activate_above_their_thresholds(void **state)
+{
+	struct dev *d = device();
+	struct err e = { 0 };
+	int kind;
+	size_t i, j, l, s, full = 0;
+
+	(void)state;
+	for (kind = 0; kind < 4; kind++) {
+		struct tc *t = variant(d, kind % 2 ? TC_JUMPRELU
+		                       : TC_BATCHTOPK, kind < 2);
+		float x[40 * 6], value[40 * 16];
+		uint32_t latent[40 * 16];
+		struct tc_codes c = { latent, value, 0, 0 };
+
+		assert_int_equal(tc_slots(&t->cfg), 16);
+		for (i = 0; i < 240; i++)
+			x[i] = (float)(sin((double)i * 3.1) * (i > 150 ? 4 : 1));
+		assert_int_equal(tc_encode(t, x, 40, 0, &c, &e), 0);
+		assert_int_equal(c.k, 16);
+		for (i = 0; i < 40; i++) {
+			double pre[24], least = 1e9;
+			size_t on = 0, got;
+
+			for (l = 0; l < 24; l++) {
+				pre[l] = t->b_enc[l];
+				for (j = 0; j < 6; j++)
+					pre[l] += t->w_enc[l * 6 + j] *
+					    (x[i * 6 + j] - (kind > 1
+					     ? t->b_dec[j] : 0));
+				on += pre[l] > t->threshold[l];
+			}
+			for (got = 0; got < 16 &&
+			     latent[i * 16 + got] != UINT32_MAX; got++) {
+				l = latent[i * 16 + got];
+				assert_true(fabs(value[i * 16 + got] - pre[l]) <
+				            1e-5);
+				assert_true(got == 0 || value[i * 16 + got] <=
+				            value[i * 16 + got - 1]);
+				least = fmin(least, pre[l] - t->threshold[l]);
+				pre[l] = -1e9;
+			}
+			assert_int_equal(got, on < 16 ? on : 16);
+			full += on > 16;
+			for (l = 0; l < 24; l++)
+				assert_true(pre[l] - t->threshold[l] <=
+				            (on > 16 ? least : 0));
+			for (s = got; s < 16; s++)
+				assert_true(value[i * 16 + s] == 0);
+		}
+		/* a k given is plain TopK */
+		assert_int_equal(tc_encode(t, x, 40, 3, &c, &e), 0);
+		assert_int_equal(c.k, 3);
+		tc_free(t);
+	}
+	assert_true(full > 0);
+	dev_free(d);
+}
+
 static void layers_are_listed_ascending(void **state)
 {
 	struct dev *d = device();
@@ -103,21 +239,6 @@ static void layers_are_listed_ascending(void **state)
 	assert_int_equal(e.code, ERR_IO);
 	tc_free(t);
 	dev_free(d);
-}
-
-/* Each wrong checkpoint and a word its message must hold. */
-static void refused(struct dev *d, const char *cfg, const char *word)
-{
-	struct err e = { 0 };
-	char path[128];
-	struct tc *t;
-
-	snprintf(path, sizeof(path), "%s/layers.20.mlp/cfg.json", dir);
-	assert_int_equal(file_write(path, cfg, strlen(cfg), &e), 0);
-	t = tc_read(dir, 20, 0, 0, d, &e);
-	assert_null(t);
-	if (!strstr(e.msg, word))
-		fail_msg("'%s' is not in: %s", word, e.msg);
 }
 
 static void wrong_files_are_refused(void **state)
@@ -306,6 +427,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(written_is_read_again),
+		cmocka_unit_test(variants_keep_thresholds_beside),
+		cmocka_unit_test(variants_activate_above_their_thresholds),
 		cmocka_unit_test(layers_are_listed_ascending),
 		cmocka_unit_test(wrong_files_are_refused),
 		cmocka_unit_test(encode_and_decode_follow_the_formulas),

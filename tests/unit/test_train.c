@@ -60,6 +60,7 @@ static struct train_cfg config(enum train_recipe recipe)
 		        .skip = 1, .transcode = 1 },
 		.recipe = recipe, .rule = TRAIN_ADAM, .lr = 0.01, .batch = 16,
 		.dead_tokens = 1000000, .start_tokens = 32, .ridge = 1e-3,
+		.l0_weight = 1, .bandwidth = 0.2,
 		.seed = 5
 	};
 
@@ -70,10 +71,12 @@ static struct train_cfg config(enum train_recipe recipe)
 
 struct params {			/* a layer's, in doubles */
 	double enc[MAX_L * MAX_D], bias[MAX_L], dec[MAX_L * MAX_D];
-	double b_dec[MAX_D], skip[MAX_D * MAX_D];
+	double b_dec[MAX_D], skip[MAX_D * MAX_D], log_theta[MAX_L];
 };
 
 struct fixed {			/* what the loss holds still */
+	/* variants: which latents are active */
+	uint8_t on[MAX_N * MAX_L];
 	double e[MAX_N * MAX_D];	/* AuxK's target */
 	double z[3][MAX_N * MAX_L];	/* sparsify: auxiliary codes */
 	int set;
@@ -81,7 +84,8 @@ struct fixed {			/* what the loss holds still */
 
 static void read_params(struct train_layer *t, struct params *p)
 {
-	double *to[] = { p->enc, p->bias, p->dec, p->b_dec, p->skip };
+	double *to[] = { p->enc, p->bias, p->dec, p->b_dec,
+		t->cfg.tc.skip ? p->skip : p->log_theta, p->log_theta };
 	struct train_param q[TRAIN_PARAMS];
 	int n = train_params(t, q), i;
 	size_t j;
@@ -119,6 +123,97 @@ static void codes_of(const struct train_layer *t, const struct params *p,
 	}
 }
 
+/* z[n_latents] = pre of those that are on */
+static void fixed_codes(const struct train_layer *t, const struct params *p,
+                        const double *x, const uint8_t *on, double *z)
+{
+	const struct tc_cfg *c = &t->cfg.tc;
+	size_t i, j;
+
+	for (i = 0; i < c->n_latents; i++) {
+		z[i] = on[i] ? p->bias[i] : 0;
+		for (j = 0; j < c->d_in && on[i]; j++)
+			z[i] += p->enc[i * c->d_in + j] * x[j];
+	}
+}
+
+/* What the variant must have chosen, worked out plainly from all pre, into
+ * f->on; the codes of the loss must be those. */
+static void choose(const struct train_layer *t, const struct params *p,
+                   size_t n, struct fixed *f)
+{
+	const struct tc_cfg *c = &t->cfg.tc;
+	const struct dev_tc_codes *codes = &t->work->codes[0];
+	size_t lat = c->n_latents, i, j, l, keep = n * c->k, found = 0;
+	static double pre[MAX_N * MAX_L];
+
+	memset(f->on, 0, sizeof(f->on));
+	for (i = 0; i < n; i++) {
+		const float *x = t->work->x + i * c->d_in;
+
+		for (l = 0; l < lat; l++) {
+			pre[i * lat + l] = p->bias[l];
+			for (j = 0; j < c->d_in; j++)
+				pre[i * lat + l] += p->enc[l * c->d_in + j] *
+				                    x[j];
+			if (c->variant == TC_JUMPRELU)
+				f->on[i * lat + l] = pre[i * lat + l] >
+				                     exp(p->log_theta[l]);
+		}
+	}
+	while (c->variant == TC_BATCHTOPK && keep--) {
+		size_t best = n * lat;
+
+		for (i = 0; i < n * lat; i++)
+			if (!f->on[i] && pre[i] > 0 &&
+			    (best == n * lat || pre[i] > pre[best]))
+				best = i;
+		if (best < n * lat)
+			f->on[best] = 1;
+	}
+	for (i = 0; i < codes->n; i++)
+		for (j = 0; j < codes->k; j++) {
+			l = codes->latent[i * codes->k + j];
+			if (l == DEV_TC_NONE)
+				break;
+			found++;
+			assert_true(f->on[i * lat + l]);
+			assert_true(fabs(pre[i * lat + l] - codes->value[
+			            i * codes->k + j]) < 1e-5);
+		}
+	for (i = 0; i < n * lat; i++)
+		found -= f->on[i];
+	assert_int_equal(found, 0);
+}
+
+/* d loss / d log theta by the rule of train_variant.c, row by row over every
+ * latent. */
+static double threshold_slope(const struct train_layer *t,
+                              const struct params *p, size_t n, size_t l)
+{
+	const struct train_cfg *c = &t->cfg;
+	double theta = exp(p->log_theta[l]), sum = 0;
+	double off = t->work->l0 / c->tc.k - 1;
+	size_t i, j;
+
+	for (i = 0; i < n; i++) {
+		double pre = p->bias[l], slope = 0;
+
+		for (j = 0; j < c->tc.d_in; j++)
+			pre += p->enc[l * c->tc.d_in + j] *
+			       t->work->x[i * c->tc.d_in + j];
+		if (fabs(pre - theta) >= c->bandwidth * theta / 2)
+			continue;
+		for (j = 0; j < c->tc.d_out; j++)
+			slope += t->work->g[i * c->tc.d_out + j] *
+			         p->dec[l * c->tc.d_out + j];
+		sum -= slope * theta / c->bandwidth;
+		sum -= c->l0_weight * 2 * off / c->tc.k / (double)n /
+		       c->bandwidth;
+	}
+	return sum;
+}
+
 static double loss_of(const struct train_layer *t, const struct params *p,
                       size_t n, struct fixed *f)
 {
@@ -153,6 +248,8 @@ static double loss_of(const struct train_layer *t, const struct params *p,
 			     c->auxk_alpha <= 0))
 				continue;
 			codes_of(t, p, x, k[part], part == 2, z);
+			if (part == 0 && c->tc.variant != TC_TOPK)
+				fixed_codes(t, p, x, f->on + i * lat, z);
 			if (c->recipe == TRAIN_SPARSIFY && part && f->set)
 				memcpy(z, f->z[part] + i * lat, sizeof(z));
 			else
@@ -175,6 +272,9 @@ static double loss_of(const struct train_layer *t, const struct params *p,
 		}
 	}
 	f->set = 1;
+	if (c->tc.variant == TC_JUMPRELU)
+		sq[0] += var * c->l0_weight *
+		         pow(t->work->l0 / c->tc.k - 1, 2);
 	return (sq[0] + sq[1] / 8 + c->auxk_alpha * scale * sq[2]) / var;
 }
 
@@ -190,9 +290,10 @@ static void check_gradients(struct train_cfg c)
 	struct train_param q[TRAIN_PARAMS];
 	static struct params p;
 	static struct fixed f;
-	double *host[] = { p.enc, p.bias, p.dec, p.b_dec, p.skip };
+	double *host[] = { p.enc, p.bias, p.dec, p.b_dec,
+		c.tc.skip ? p.skip : p.log_theta, p.log_theta };
 	size_t n_parts, i, n = c.batch;
-	int n_params, j;
+	int n_params, j, moved = 0;
 	double loss;
 
 	assert_non_null(t);
@@ -206,6 +307,8 @@ static void check_gradients(struct train_cfg c)
 	n_params = train_params(t, q);
 	for (j = 0; j < n_params; j++)
 		fill(q[j].p->w, q[j].rows * q[j].cols, 0.5);
+	for (i = 0; t->threshold.w && i < c.tc.n_latents; i++)
+		t->threshold.w[i] = (float)log(0.3 + (double)i / 40);
 	t->stats.rows = 100;	/* every third latent is dead */
 	for (i = 0; i < c.tc.n_latents; i++)
 		t->last[i] = i % 3 ? 95 : 1;
@@ -215,6 +318,8 @@ static void check_gradients(struct train_cfg c)
 	if (train_loss(t, n, part, &n_parts, &e) < 0)
 		fail_msg("%s", e.msg);
 	f.set = 0;
+	if (c.tc.variant != TC_TOPK)
+		choose(t, &p, n, &f);
 	loss = loss_of(t, &p, n, &f);
 	assert_true(fabs(loss - t->stats.loss) < 1e-5 * loss);
 	assert_int_equal(train_apply(t, part, n_parts, n, &o, &e), 0);
@@ -227,12 +332,19 @@ static void check_gradients(struct train_cfg c)
 			host[j][i] = at - h;
 			down = loss_of(t, &p, n, &f);
 			host[j][i] = at;
-			want = (up - down) / (2 * h);
+			want = host[j] == p.log_theta
+			     ? threshold_slope(t, &p, n, i)
+			     : (up - down) / (2 * h);
+			moved += fabs(want) > 1e-3;
 			if (!(fabs(want - q[j].p->s1[i]) <=
 			      1e-4 * fabs(want) + 1e-6))
 				fail_msg("%s[%zu]: gradient %.9g, difference "
 				         "quotient %.9g", q[j].name, i,
 				         q[j].p->s1[i], want);
+			if (i + 1 == q[j].rows * q[j].cols) {
+				assert_true(moved > 0);
+				moved = 0;
+			}
 		}
 	train_layer_free(t);
 	train_work_free(w);
@@ -256,6 +368,32 @@ static void gradients_equal_difference_quotients(void **state)
 			if (terms & 4)
 				c.tc.skip = 0;
 			if (terms & 8) {
+				c.tc.transcode = c.tc.skip = 0;
+				c.tc.d_out = c.tc.d_in;
+			}
+			check_gradients(c);
+		}
+}
+
+static void variants_gradients_too(void **state)
+{
+	int variant, terms;
+
+	(void)state;
+	for (variant = TC_BATCHTOPK; variant <= TC_JUMPRELU; variant++)
+		for (terms = 0; terms < 8; terms++) {
+			struct train_cfg c = config(TRAIN_R1);
+
+			c.tc.variant = (enum tc_variant)variant;
+			c.tc.k = 5;
+			c.dead_tokens = 50;
+			c.l0_weight = 0.7;
+			c.bandwidth = 0.6;
+			if (terms & 1)
+				c.auxk_alpha = 0.3;
+			if (terms & 2)
+				c.tc.skip = 0;
+			if (terms & 4) {
 				c.tc.transcode = c.tc.skip = 0;
 				c.tc.d_out = c.tc.d_in;
 			}
@@ -335,13 +473,17 @@ static void same_weights(struct run *a, struct run *b)
 
 static void blocks_and_threads_change_nothing(void **state)
 {
-	size_t blocks[] = { 1, 5, 16, 33, 512 };
+	size_t blocks[] = { 1, 5, 16, 33, 512, 7, 100, 3 };
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < 5; i++) {
+	for (i = 0; i < 8; i++) {
 		struct train_cfg c = config(i % 2 ? TRAIN_SPARSIFY : TRAIN_R1);
 		struct run a, b;
+
+		c.tc.variant = i < 5 ? TC_TOPK : i < 7 ? TC_JUMPRELU
+		                               : TC_BATCHTOPK;
+		c.k_anneal = i == 4 || i == 7 ? 10 : 0;
 
 		c.n_steps = 25;
 		c.rule = i == 3 ? TRAIN_SIGNUM : TRAIN_ADAM;
@@ -359,12 +501,13 @@ static void blocks_and_threads_change_nothing(void **state)
 
 static void learns(void **state)
 {
-	int recipe, rule, transcode;
+	int recipe, rule, i;
 
 	(void)state;
 	for (recipe = 0; recipe < 2; recipe++)
 		for (rule = 0; rule < 2; rule++)
-			for (transcode = 0; transcode < 2; transcode++) {
+			for (i = 0; i < 6; i++) {
+				int transcode = i % 2;
 				struct train_cfg c = config(recipe ?
 				    TRAIN_SPARSIFY : TRAIN_R1);
 				struct run r;
@@ -374,6 +517,7 @@ static void learns(void **state)
 				c.rule = rule ? TRAIN_SIGNUM : TRAIN_ADAM;
 				c.tc.transcode = c.tc.skip = transcode;
 				c.tc.normalize_decoder = 1;
+				c.tc.variant = (enum tc_variant)(i / 2);
 				if (!transcode)
 					c.tc.d_out = c.tc.d_in;
 				run_open(&r, &c, 2);
@@ -395,8 +539,8 @@ static double plain_fvu(struct run *r, const float *x, const float *y, size_t n)
 	struct err e = { 0 };
 	struct tc *p = train_layer_export(r->t, &e);
 	const struct tc_cfg *c = &r->t->cfg.tc;
-	uint32_t latent[MAX_N * 8];
-	float value[MAX_N * 8], out[MAX_N * MAX_D];
+	uint32_t latent[MAX_N * MAX_L];
+	float value[MAX_N * MAX_L], out[MAX_N * MAX_D];
 	struct tc_codes codes = { latent, value, 0, 0 };
 	double sq = 0, var = 0;
 	size_t i, j;
@@ -420,11 +564,11 @@ static double plain_fvu(struct run *r, const float *x, const float *y, size_t n)
 
 static void export_folds_the_normalisation_in(void **state)
 {
-	int transcode, rule;
+	int transcode, jump;
 
 	(void)state;
 	for (transcode = 0; transcode < 2; transcode++)
-		for (rule = 0; rule < 2; rule++) {
+		for (jump = 0; jump < 2; jump++) {
 			struct train_cfg c = config(TRAIN_R1);
 			struct run r;
 			struct dev_tc_part part[DEV_TC_PARTS];
@@ -434,6 +578,7 @@ static void export_folds_the_normalisation_in(void **state)
 			double want;
 
 			c.tc.transcode = c.tc.skip = transcode;
+			c.tc.variant = jump ? TC_JUMPRELU : TC_TOPK;
 			if (!transcode)
 				c.tc.d_out = c.tc.d_in;
 			run_open(&r, &c, 2);
@@ -490,17 +635,19 @@ static void given_weights_survive_the_round_trip(void **state)
 static void saved_and_loaded_goes_on_to_the_bit(void **state)
 {
 	char path[] = "/tmp/test_train_XXXXXX";
-	int rule;
+	int i;
 
 	(void)state;
 	close(mkstemp(path));
-	for (rule = 0; rule < 2; rule++) {
+	for (i = 0; i < 5; i++) {
 		struct train_cfg c = config(TRAIN_R1);
 		struct run a, b;
 		struct err e = { 0 };
 		struct train_stats s;
 
-		c.rule = rule ? TRAIN_SIGNUM : TRAIN_ADAM;
+		c.rule = i % 2 ? TRAIN_SIGNUM : TRAIN_ADAM;
+		c.tc.variant = i < 2 ? TC_TOPK : i < 4 ? TC_JUMPRELU
+		                               : TC_BATCHTOPK;
 		c.n_steps = 30;
 		c.warmup = 4;
 		c.decay = 0.3;
@@ -523,6 +670,62 @@ static void saved_and_loaded_goes_on_to_the_bit(void **state)
 		run_close(&b);
 	}
 	unlink(path);
+}
+
+/* With a threshold in place of the batch's choice as many latents are active
+ * in the mean; JumpReLU keeps near what it is told to. */
+static void variants_keep_their_mean(void **state)
+{
+	int variant;
+
+	(void)state;
+	for (variant = TC_BATCHTOPK; variant <= TC_JUMPRELU; variant++) {
+		struct train_cfg c = config(TRAIN_R1);
+		uint32_t latent[ROWS * MAX_L];
+		float value[ROWS * MAX_L];
+		struct tc_codes codes = { latent, value, 0, 0 };
+		struct err e = { 0 };
+		struct train_stats s;
+		size_t active = 0, i;
+		struct run r;
+		struct tc *p;
+		int pass;
+
+		c.tc.variant = (enum tc_variant)variant;
+		c.lr = 0.003;
+		run_open(&r, &c, 2);
+		for (pass = 0; pass < 4; pass++)
+			feed(&r, 0, ROWS, 100);
+		train_layer_stats(r.t, &s);
+		assert_true(s.threshold > 0);
+		if (variant == TC_BATCHTOPK)
+			assert_true(s.l0 == c.tc.k);
+		p = train_layer_export(r.t, &e);
+		assert_int_equal(tc_encode(p, r.x, ROWS, 0, &codes, &e), 0);
+		assert_int_equal(codes.k, 4 * c.tc.k);
+		for (i = 0; i < ROWS * codes.k; i++)
+			active += latent[i] != UINT32_MAX;
+		if (fabs((double)active / ROWS / c.tc.k - 1) > 0.15)
+			fail_msg("%s: %.3f active latents a row",
+			         tc_variant_name(c.tc.variant),
+			         (double)active / ROWS);
+		tc_free(p);
+		run_close(&r);
+	}
+}
+
+static void k_falls_from_ten_times_as_many(void **state)
+{
+	struct train_cfg c = config(TRAIN_R1);
+
+	(void)state;
+	assert_int_equal(train_k(&c, 0), 3);
+	c.k_anneal = 9;
+	assert_int_equal(train_k(&c, 0), 30);
+	assert_int_equal(train_k(&c, 3), 21);
+	assert_int_equal(train_k(&c, 9), 3);
+	c.tc.n_latents = 10;
+	assert_int_equal(train_k(&c, 0), 10);
 }
 
 /* ---- faults ------------------------------------------------------------- */
@@ -601,12 +804,12 @@ static void giants_are_left_out_and_counted(void **state)
 
 static void impossible_configurations_are_refused(void **state)
 {
-	struct train_cfg c[6];
+	struct train_cfg c[9];
 	struct err e;
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < 6; i++)
+	for (i = 0; i < 9; i++)
 		c[i] = config(TRAIN_R1);
 	c[0].tc.k = 40;
 	c[1].tc.k = 11, c[1].tc.multi_topk = 1;
@@ -614,7 +817,10 @@ static void impossible_configurations_are_refused(void **state)
 	c[3].tc.transcode = c[3].tc.skip = 0;
 	c[4].batch = 1;
 	c[5].lr = 0;
-	for (i = 0; i < 6; i++) {
+	c[6].tc.variant = TC_BATCHTOPK, c[6].tc.multi_topk = 1;
+	c[7].tc.variant = TC_JUMPRELU, c[7].k_anneal = 5;
+	c[8].tc.variant = TC_JUMPRELU, c[8].bandwidth = 2;
+	for (i = 0; i < 9; i++) {
 		memset(&e, 0, sizeof(e));
 		assert_int_equal(train_check(&c[i], &e), -1);
 		assert_int_equal(e.code, ERR_RANGE);
@@ -645,11 +851,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gradients_equal_difference_quotients),
+		cmocka_unit_test(variants_gradients_too),
 		cmocka_unit_test(blocks_and_threads_change_nothing),
 		cmocka_unit_test(learns),
 		cmocka_unit_test(export_folds_the_normalisation_in),
 		cmocka_unit_test(given_weights_survive_the_round_trip),
 		cmocka_unit_test(saved_and_loaded_goes_on_to_the_bit),
+		cmocka_unit_test(variants_keep_their_mean),
+		cmocka_unit_test(k_falls_from_ten_times_as_many),
 		cmocka_unit_test(bad_values_name_layer_and_row),
 		cmocka_unit_test(outputs_all_alike_are_refused),
 		cmocka_unit_test(a_constant_input_dimension_is_nothing_special),
