@@ -97,6 +97,7 @@ size_t dev_cpu_grain(size_t row_values)
 static const struct dev_ops ops = {
 	.name = "cpu",
 	.tc = &dev_cpu_tc,
+	.attr = &dev_cpu_attr,
 	.alloc = cpu_alloc,
 	.release = cpu_release,
 	.put = cpu_copy,

@@ -109,6 +109,7 @@ struct model_run {
 	float *k, *v;		/* [n_rows, n_kv_heads d_head] */
 	float *gate, *up;	/* [n_rows, d_mlp] */
 	float *angles;		/* [n_rows, d_head] */
+	const struct model_keep *keep;	/* or NULL */
 };
 
 struct model_run *model_run_new(struct model *m, size_t n_rows, struct err *e)
@@ -153,6 +154,28 @@ void model_run_free(struct model_run *r)
 		dev_ops(r->m->dev)->release(r->m->dev, r->mem);
 	mem_free(r->pos);
 	mem_free(r);
+}
+
+void model_run_keep(struct model_run *r, const struct model_keep *keep)
+{
+	r->keep = keep;
+}
+
+/* The turned queries and keys of a layer, for whoever wants them later. */
+static int keep_attention(const struct model_run *r, int layer, size_t n,
+                          const struct model_kv *kv, struct err *e)
+{
+	const struct model_cfg *c = &r->m->cfg;
+	struct dev *d = r->m->dev;
+	size_t d_q = (size_t)c->n_heads * c->d_head, l = (size_t)layer;
+	size_t d_kv = (size_t)c->n_kv_heads * c->d_head;
+
+	if (!r->keep)
+		return 0;
+	return dev_ops(d)->copy(d, r->keep->q + l * r->keep->n * d_q, r->q,
+	                        n * d_q * sizeof(float), e) < 0 ||
+	       dev_ops(d)->copy(d, r->keep->k + l * r->keep->n * d_kv, kv->k,
+	                        n * d_kv * sizeof(float), e) < 0 ? -1 : 0;
 }
 
 float *model_resid(struct model_run *r)
@@ -232,11 +255,14 @@ int model_run_layer(struct model_run *r, int layer, size_t n,
 		{ &y->w[MODEL_UP], NULL, r->up }
 	};
 	const struct dev_linear down = { &y->w[MODEL_DOWN], NULL, r->y };
+	size_t at = r->keep ? (size_t)layer * r->keep->n : 0;
 	int rc;
 
 	if (o->rmsnorm(d, r->resid, n, c->d_model, y->attn_norm, c->norm_eps,
-	               r->x, NULL, e) < 0 ||
+	               r->x, r->keep ? r->keep->attn_scale + at : NULL,
+	               e) < 0 ||
 	    project(r, y, n, kv, e) < 0 ||
+	    keep_attention(r, layer, n, kv, e) < 0 ||
 	    o->attention(d, r->q, kv->k_all, kv->v_all, s, kv->start,
 	                 c->n_heads, c->n_kv_heads, c->d_head,
 	                 1.0f / sqrtf((float)c->d_head), r->attn, e) < 0 ||
@@ -245,7 +271,8 @@ int model_run_layer(struct model_run *r, int layer, size_t n,
 		return -1;
 
 	if (o->rmsnorm(d, r->resid, n, c->d_model, y->mlp_norm, c->norm_eps,
-	               r->x, NULL, e) < 0 ||
+	               r->x, r->keep ? r->keep->mlp_scale + at : NULL,
+	               e) < 0 ||
 	    o->linear(d, r->x, n, gate_up, 2, e) < 0 ||
 	    o->silu_mul(d, r->gate, r->up, n * c->d_mlp, e) < 0 ||
 	    o->linear(d, r->gate, n, &down, 1, e) < 0)

@@ -67,6 +67,14 @@ struct model_kv {
 int model_run_layer(struct model_run *r, int layer, size_t n,
                     const struct dev_seqs *s, const struct model_kv *kv,
                     model_tap_fn *tap, void *ctx, struct err *e);
+/* What a pass over one sequence of n tokens leaves behind besides, all in
+ * device memory: q [n_layers, n, n_heads d_head] and k [.., n_kv_heads d_head]
+ * as attention saw them, 1 / rms of what entered each norm [n_layers, n]. */
+struct model_keep {
+	size_t n;
+	float *q, *k, *attn_scale, *mlp_scale;
+};
+void model_run_keep(struct model_run *r, const struct model_keep *keep);
 /* Embeds ids into the residual stream and makes the table of angles. */
 int model_run_begin(struct model_run *r, const uint32_t *ids, size_t n,
                     const struct dev_seqs *s, struct err *e);

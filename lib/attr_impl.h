@@ -1,0 +1,111 @@
+/* attr_impl: what the files of attribution share and nobody else sees. */
+#ifndef R1_ATTR_IMPL_H
+#define R1_ATTR_IMPL_H
+
+#include "attr.h"
+#include "dev_attr.h"
+#include "model_frozen.h"
+
+/* ---- attr_rows.c: rows and where in them things stand ---- */
+
+/* Sources by layer: a row of a target at (layer, pos) holds, for each lower
+ * layer, its features at positions up to pos (a prefix of the layer's), then
+ * pos + 1 errors; behind all layers pos + 1 tokens. */
+struct attr_steps {
+	size_t n_layers, n_pos;
+	const size_t *end;	/* as attr_graph.end */
+};
+size_t attr_steps_first(const struct attr_steps *s, size_t layer);
+size_t attr_steps_length(const struct attr_steps *s, size_t layer, size_t pos);
+
+/* One run of a row: n sources from node `node` on. */
+struct attr_run_of {
+	size_t node, n;
+	const float *w;
+};
+/* Runs of a row, 2 n_layers + 1 at most, into out; their number. Nodes are
+ * numbered features, errors by layer, tokens; n_features of the first. */
+size_t attr_steps_runs(const struct attr_steps *s, size_t n_features,
+                       size_t layer, size_t pos, const float *row,
+                       struct attr_run_of *out);
+
+/* Rows that go to a file when they are more than some memory. */
+struct attr_rows;
+struct attr_rows *attr_rows_new(size_t mem_bytes, const char *scratch,
+                                struct err *e);
+void attr_rows_free(struct attr_rows *r);	/* NULL is legal */
+size_t attr_rows_count(const struct attr_rows *r);
+/* A copy of n values becomes the next row. */
+int attr_rows_add(struct attr_rows *r, const float *row, size_t n,
+                  struct err *e);
+/* Row i, until the next call. NULL with e set. */
+const float *attr_rows_get(struct attr_rows *r, size_t i, struct err *e);
+
+/* ---- attr_set.c ---- */
+
+/* The transcoder of a layer, NULL without e set when there is none; *own: to be
+ * freed by the caller, not by the set. */
+const struct tc *attr_set_get(struct attr_set *s, int layer, int *own,
+                              struct err *e);
+int attr_set_has(const struct attr_set *s, int layer);
+/* Its skip connection, ready for model_frozen_linear_mlp; NULL: none. */
+const struct tensor *attr_set_skip(const struct attr_set *s, int layer);
+
+/* ---- attr.c ---- */
+
+/* What a layer writes on this prompt. */
+struct attr_layer {
+	float *enc;		/* host [n_rows, d_model], or NULL: enc_all */
+	float *dec;		/* device, the same; or NULL: dec_all */
+	const float *enc_all, *dec_all;	/* the set's, device */
+	uint32_t *row;		/* device, by feature from the layer's first */
+	float *value;		/* the same */
+	uint32_t *host_row;
+	float *error;		/* device [n_pos, d_model] */
+};
+
+/* A row's owner. */
+struct attr_owner {
+	uint32_t layer, pos;
+	size_t node;		/* feature's number, or n_features + target's */
+	double sum;		/* of the row's magnitudes */
+};
+
+struct attr {
+	struct model *model;
+	struct attr_set *set;
+	struct model_frozen *frozen;
+	size_t n;			/* positions */
+	uint32_t *ids;
+	struct attr_layer *layer;	/* [n_layers] */
+	struct attr_feature *feature;
+	size_t n_features, cap_features;
+	size_t *end;
+	float *embed;			/* device [n, d_model] */
+
+	struct attr_target *target;
+	float *target_vec;		/* host, [n_targets][d_model] */
+	size_t n_targets, cap_targets, cap_vec;
+	float *logits;			/* host, of one position */
+	size_t logits_pos;		/* SIZE_MAX: none yet */
+
+	struct attr_rows *rows;
+	struct attr_owner *owner;	/* by row */
+	size_t n_rows, cap_rows;
+	uint8_t *done;			/* [n_features] */
+
+	/* while a prompt is read */
+	struct tc_codes codes;
+	float *hat;			/* device [n, d_model] */
+};
+
+static inline struct attr_steps attr_steps_of(const struct attr *a)
+{
+	return (struct attr_steps){ model_cfg(a->model)->n_layers, a->n,
+	                            a->end };
+}
+
+/* The encoder row of feature i, host [d_model], into out. */
+int attr_encoder(const struct attr *a, size_t i, float *out, struct err *e);
+
+#endif
