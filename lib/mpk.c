@@ -439,6 +439,22 @@ int mpk_put_u64(struct mpk_out *o, uint64_t v, struct err *e)
 	return packed(msgpack_pack_uint64(&o->pk, v), e);
 }
 
+int mpk_put_i64(struct mpk_out *o, int64_t v, struct err *e)
+{
+	return packed(msgpack_pack_int64(&o->pk, v), e);
+}
+
+int mpk_put_real(struct mpk_out *o, double v, struct err *e)
+{
+	return packed(msgpack_pack_double(&o->pk, v), e);
+}
+
+int mpk_put_bool(struct mpk_out *o, int v, struct err *e)
+{
+	return packed(v ? msgpack_pack_true(&o->pk) :
+	              msgpack_pack_false(&o->pk), e);
+}
+
 int mpk_put_bin(struct mpk_out *o, const void *p, size_t n, struct err *e)
 {
 	if (fits(n, e) < 0)

@@ -95,6 +95,9 @@ void mpk_out_free(struct mpk_out *o);
 /* A NUL-ended string as msgpack str. */
 int mpk_put_str(struct mpk_out *o, const char *s, struct err *e);
 int mpk_put_u64(struct mpk_out *o, uint64_t v, struct err *e);
+int mpk_put_i64(struct mpk_out *o, int64_t v, struct err *e);
+int mpk_put_real(struct mpk_out *o, double v, struct err *e);
+int mpk_put_bool(struct mpk_out *o, int v, struct err *e);
 int mpk_put_bin(struct mpk_out *o, const void *p, size_t n, struct err *e);
 int mpk_put_array(struct mpk_out *o, size_t n, struct err *e);
 int mpk_put_map(struct mpk_out *o, size_t n, struct err *e);

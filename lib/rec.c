@@ -5,74 +5,12 @@
 #include "json.h"
 #include "mem.h"
 #include "mpk.h"
-
-/* What both kinds of reader keep: the stream, the record being looked at and
- * aligned copies of its small arrays. */
-struct base {
-	struct stream_in *s;
-	struct mpk m;
-	uint32_t *u32[2];
-	size_t cap[2];
-};
-
-static void base_close(struct base *b)
-{
-	mpk_free(&b->m);
-	stream_close_in(b->s);
-	mem_free(b->u32[0]);
-	mem_free(b->u32[1]);
-}
-
-/* The next record unpacked: 1, 0 or -1. */
-static int base_next(struct base *b, struct err *e)
-{
-	const uint8_t *data;
-	struct err in = { 0 };
-	size_t n;
-	int got;
-
-	mpk_free(&b->m);
-	got = stream_read(b->s, &data, &n, e);
-	if (got == 1 && mpk_parse(&b->m, data, n, &in) < 0)
-		return stream_bad(b->s, e, "%s", in.msg);
-	return got;
-}
-
-/* A bin of u32, copied to aligned memory: slot 0 or 1. */
-static int get_u32(struct base *b, const char *key, int slot,
-                   const uint32_t **out, size_t *n, struct err *e)
-{
-	const uint8_t *p;
-	size_t bytes;
-
-	if (mpk_bin(b->m.root, key, &p, &bytes, e) < 0)
-		return -1;
-	if (bytes % sizeof(uint32_t))
-		return err_set(e, ERR_FORMAT, "'%s': %zu bytes are no whole "
-		               "number of u32", key, bytes);
-	*n = bytes / sizeof(uint32_t);
-	if (mem_grow(&b->u32[slot], &b->cap[slot], *n, sizeof(uint32_t), e) < 0)
-		return -1;
-	if (bytes)
-		memcpy(b->u32[slot], p, bytes);
-	*out = b->u32[slot];
-	return 0;
-}
-
-/* Turns a complaint about a record's inside into one that says which. */
-static int complain(const struct base *b, const struct err *in, struct err *e)
-{
-	if (in->code == ERR_FORMAT || in->code == ERR_RANGE)
-		return stream_bad(b->s, e, "%s", in->msg);
-	if (e)
-		*e = *in;
-	return -1;
-}
+#include "rec_impl.h"
 
 /* ---- tokens/1 ---- */
 
 struct rec_tokens_in {
-	struct base b;
+	struct rec_base b;
 	struct rec_tokens_head head;
 	struct rec_doc *docs;
 	size_t docs_cap;
@@ -151,7 +89,7 @@ void rec_tokens_close(struct rec_tokens_in *r)
 {
 	if (!r)
 		return;
-	base_close(&r->b);
+	rec_base_close(&r->b);
 	mem_free(r->docs);
 	mem_free(r->source);
 	mem_free(r);
@@ -239,7 +177,7 @@ static int tokens_body(struct rec_tokens_in *r, struct rec_tokens *t,
 	size_t i;
 
 	if (mpk_u64(r->b.m.root, "seq", UINT64_MAX, &t->seq, e) < 0 ||
-	    get_u32(&r->b, "ids", 0, &t->ids, &t->n, e) < 0)
+	    rec_base_u32(&r->b, "ids", 0, &t->ids, &t->n, e) < 0)
 		return -1;
 	if (t->n < 1 || t->n > r->head.n_ctx)
 		return err_set(e, ERR_RANGE, "'ids': wanted 1 to %u of them, "
@@ -258,10 +196,10 @@ int rec_tokens_read(struct rec_tokens_in *r, struct rec_tokens *t,
                     struct err *e)
 {
 	struct err in = { 0 };
-	int got = base_next(&r->b, e);
+	int got = rec_base_next(&r->b, e);
 
 	if (got == 1 && tokens_body(r, t, &in) < 0)
-		return complain(&r->b, &in, e);
+		return rec_base_bad(&r->b, &in, e);
 	return got;
 }
 
@@ -314,7 +252,7 @@ int rec_tokens_write(struct stream_out *s, const struct rec_tokens *t,
 /* ---- acts/1 ---- */
 
 struct rec_acts_in {
-	struct base b;
+	struct rec_base b;
 	struct rec_acts_head head;
 };
 
@@ -404,7 +342,7 @@ void rec_acts_close(struct rec_acts_in *r)
 {
 	if (!r)
 		return;
-	base_close(&r->b);
+	rec_base_close(&r->b);
 	mem_free(r);
 }
 
@@ -496,8 +434,8 @@ static int acts_body(struct rec_acts_in *r, struct rec_acts *a, struct err *e)
 	size_t n_ids, i;
 
 	if (mpk_u64(r->b.m.root, "seq", UINT64_MAX, &a->seq, e) < 0 ||
-	    get_u32(&r->b, "positions", 0, &a->positions, &a->n, e) < 0 ||
-	    get_u32(&r->b, "ids", 1, &a->ids, &n_ids, e) < 0)
+	    rec_base_u32(&r->b, "positions", 0, &a->positions, &a->n, e) < 0 ||
+	    rec_base_u32(&r->b, "ids", 1, &a->ids, &n_ids, e) < 0)
 		return -1;
 	if (a->n < 1 || a->n != n_ids || a->n > h->tokens.n_ctx)
 		return err_set(e, ERR_FORMAT, "wanted 1 to %u positions and as "
@@ -520,10 +458,10 @@ static int acts_body(struct rec_acts_in *r, struct rec_acts *a, struct err *e)
 int rec_acts_read(struct rec_acts_in *r, struct rec_acts *a, struct err *e)
 {
 	struct err in = { 0 };
-	int got = base_next(&r->b, e);
+	int got = rec_base_next(&r->b, e);
 
 	if (got == 1 && acts_body(r, a, &in) < 0)
-		return complain(&r->b, &in, e);
+		return rec_base_bad(&r->b, &in, e);
 	return got;
 }
 

@@ -19,6 +19,9 @@ static const struct member members[] = {
 	{ "acts/1", "ids", "u32" },
 	{ "acts/1", "x", NULL },
 	{ "acts/1", "y", NULL },
+	{ "graph/1", "source", "u32" },
+	{ "graph/1", "target", "u32" },
+	{ "graph/1", "weight", "f32" },
 };
 
 /* The dtype of the values under key: 1 and *type, or 0: none known. */

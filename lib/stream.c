@@ -280,17 +280,19 @@ static json_t *read_header(struct stream_in *s, struct err *e)
 	return h;
 }
 
-static int open_source(struct stream_in *s, const char *path, struct err *e)
+/* What has been read of the source already comes first. */
+static int open_source(struct stream_in *s, const char *name, const void *first,
+                       size_t n, struct err *e)
 {
-	int is_stdin = strcmp(path, "-") == 0;
+	size_t room = ZSTD_DStreamInSize();
 
-	s->fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-	if (s->fd < 0)
-		return err_sys(e, "open %s", path);
-	s->name = mem_strdup(is_stdin ? "standard input" : path, e);
+	s->name = mem_strdup(name, e);
 	if (!s->name ||
-	    mem_grow(&s->raw, &s->raw_cap, ZSTD_DStreamInSize(), 1, e) < 0)
+	    mem_grow(&s->raw, &s->raw_cap, n > room ? n : room, 1, e) < 0)
 		return -1;
+	if (n)
+		memcpy(s->raw, first, n);
+	s->n_raw = n;
 	s->zstd = ZSTD_createDCtx();
 	if (!s->zstd)
 		return err_set(e, ERR_MEM, "out of memory");
@@ -302,12 +304,30 @@ static int open_source(struct stream_in *s, const char *path, struct err *e)
 struct stream_in *stream_open_in(const char *path, const char *kind,
                                  struct err *e)
 {
+	int is_stdin = strcmp(path, "-") == 0;
+	int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0) {
+		err_sys(e, "open %s", path);
+		return NULL;
+	}
+	return stream_open_fd(fd, is_stdin ? "standard input" : path, NULL, 0,
+	                      kind, e);
+}
+
+struct stream_in *stream_open_fd(int fd, const char *name, const void *first,
+                                 size_t n, const char *kind, struct err *e)
+{
 	struct stream_in *s = mem_array(1, sizeof(*s), e);
 
-	if (!s)
+	if (!s) {
+		if (fd > STDIN_FILENO)
+			close(fd);
 		return NULL;
-	s->fd = -1;
-	if (open_source(s, path, e) < 0 || !(s->header = read_header(s, e)))
+	}
+	s->fd = fd;
+	if (open_source(s, name, first, n, e) < 0 ||
+	    !(s->header = read_header(s, e)))
 		goto fail;
 	if (kind && strcmp(kind, stream_kind(s)) != 0) {
 		err_set(e, ERR_FORMAT, "%s: wanted a stream of kind %s, found "

@@ -32,6 +32,10 @@ enum {
  * concatenated part. An empty input is an error (ERR_FORMAT, "empty"). */
 struct stream_in *stream_open_in(const char *path, const char *kind,
                                  struct err *e);
+/* The same on descriptor fd, of which n bytes (first) have been read to see
+ * what it holds. fd is taken over, also on error; name is for messages. */
+struct stream_in *stream_open_fd(int fd, const char *name, const void *first,
+                                 size_t n, const char *kind, struct err *e);
 /* The header as JSON (mpk_to_json); borrowed, lives until stream_close_in.
  * "kind" is a member, "prov" only when the writer gave it. */
 const json_t *stream_header(const struct stream_in *s);
