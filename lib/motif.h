@@ -1,0 +1,125 @@
+/*
+ * motif: how often small patterns occur in an attribution graph, and how often
+ * in random graphs that share some of its properties.
+ *
+ * Groups of motifs:
+ *   triads    the 16 classes of three nodes, induced, by igraph's number
+ *   signed    8 templates whose edges have signs and go up min_gap to max_gap
+ *             layers; not induced: other edges between the nodes are free
+ *   ffl       Mangan and Alon's 8 sign types of the feed-forward loop, the
+ *             same gaps
+ *   quads     the 199 weakly connected classes of four nodes, induced
+ *
+ * Null models keep the numbers of nodes and edges, and:
+ *   configuration   each node's in- and out-degree
+ *   er              nothing else
+ *   layer-er        the number of edges between each two layers
+ *   layer-config    each node's degrees to and from each layer
+ *   lpc-sign        as layer-config; signs stay with the edges' sources
+ *   lpc-shuf        as layer-config; signs are dealt anew among all edges
+ * The first three are counted for all groups (signs as in lpc-sign for
+ * configuration, as in lpc-shuf for er and layer-er); layer-config for triads
+ * and quads, lpc-sign and lpc-shuf for signed and ffl.
+ */
+#ifndef R1_MOTIF_H
+#define R1_MOTIF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "graph.h"
+#include "par.h"
+
+enum motif_group { MOTIF_TRIADS, MOTIF_SIGNED, MOTIF_FFL, MOTIF_QUADS,
+                   MOTIF_GROUPS };
+
+/* Motifs, all groups in one numbering. */
+enum {
+	MOTIF_TRIAD = 0,	/* + igraph's class, 0..15 */
+	MOTIF_SELF_POS = 16,	/* A+B */
+	MOTIF_SELF_NEG,		/* A-B */
+	MOTIF_AMPLIFY,		/* A+B, B+C */
+	MOTIF_DAMP,		/* A+B, B-C */
+	MOTIF_COHERENT,		/* A+B, B+C, A+C */
+	MOTIF_INCOHERENT,	/* A+B, B+C, A-C */
+	MOTIF_INHIBIT,		/* A+C, B+D, A-D, B-C; {A,B} unordered */
+	MOTIF_TOGGLE,		/* X+A, X+B, A-D, B-C; {A,B} unordered */
+	MOTIF_FFL_C1,		/* + + +: signs of A,B and B,C and A,C */
+	MOTIF_FFL_C2,		/* - + - */
+	MOTIF_FFL_C3,		/* + - - */
+	MOTIF_FFL_C4,		/* - - + */
+	MOTIF_FFL_I1,		/* + - + */
+	MOTIF_FFL_I2,		/* - - - */
+	MOTIF_FFL_I3,		/* + + - */
+	MOTIF_FFL_I4,		/* - + + */
+	MOTIF_QUAD = 32,	/* + number of the class, 0..198 */
+	MOTIF_N_QUADS = 199,
+	MOTIF_N = MOTIF_QUAD + MOTIF_N_QUADS
+};
+
+enum motif_null {
+	MOTIF_CONFIG, MOTIF_ER, MOTIF_LAYER_ER, MOTIF_LAYER_CONFIG,
+	MOTIF_LPC_SIGN, MOTIF_LPC_SHUF,
+	MOTIF_NULLS
+};
+
+/* Names: "030T", "coherent_ffl", "ffl_i1", "quad_17"; "layer-config"; static.
+ * motif_null_find: the number of a name, or -1. */
+const char *motif_name(int motif);
+const char *motif_group_name(enum motif_group g);
+enum motif_group motif_group_of(int motif);
+const char *motif_null_name(enum motif_null null);
+int motif_null_find(const char *name);
+/* Whether a null model is counted for a group. */
+int motif_null_counts(enum motif_null null, enum motif_group g);
+/* Triads 003, 012 and 102: no profile includes them. */
+int motif_disconnected(int motif);
+
+struct motif_opt {
+	unsigned groups;	/* bit 1 << enum motif_group */
+	unsigned nulls;		/* bit 1 << enum motif_null */
+	uint32_t n;		/* random graphs of each kind */
+	int32_t min_gap, max_gap;	/* layers an edge of a template spans */
+	double swaps;		/* attempts per edge, where edges are swapped */
+	uint64_t seed;
+	int igraph;		/* 003, 012 and 102 count as 0 */
+};
+
+/* One motif against one null model. */
+struct motif_stat {
+	double mean, std;	/* of the n counts; std: divided by n */
+	double z;		/* (count - mean) / std; NaN when fixed */
+	double sp;		/* z over the length of the group's z; NaN where
+				 * there is no z or no profile */
+	double p;		/* two-sided, empirical: at most 1, at least
+				 * 2 / (n + 1) */
+	double q;		/* Benjamini-Hochberg over one graph and null */
+	uint32_t n_above, n_equal;	/* of the n counts, compared with count */
+	int fixed;		/* the n counts are all the same */
+};
+
+struct motif_result {
+	uint64_t count[MOTIF_N];	/* 0 outside opt.groups */
+	/* stat[null][motif], NULL for a null model that was not asked for;
+	 * unset where motif_null_counts says no. */
+	struct motif_stat *stat[MOTIF_NULLS];
+	/* sample[null][index * MOTIF_N + motif]: the n counts themselves, for
+	 * intervals; NULL likewise. */
+	uint64_t *sample[MOTIF_NULLS];
+	double accepted[MOTIF_NULLS];	/* share of swaps that were made, or 0 */
+};
+
+/* Counts g's motifs of o->groups into count[MOTIF_N]. 0, or -1 with ERR_MEM or
+ * ERR_RANGE. */
+int motif_count(const struct graph *g, const struct motif_opt *o,
+                uint64_t *count, struct err *e);
+
+/* The whole analysis. The same bytes for any pool: a random graph depends on
+ * o->seed, the graph's edges and layers, the null model and its index alone.
+ * p may be NULL. For motif_free, also after an error. */
+int motif_run(const struct graph *g, const struct motif_opt *o, struct par *p,
+              struct motif_result *r, struct err *e);
+void motif_free(struct motif_result *r);
+
+#endif
