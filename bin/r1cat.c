@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "examples.h"
 #include "json.h"
 #include "mem.h"
 #include "mpk.h"
@@ -91,41 +92,103 @@ static int show_one(const struct opts *o, struct stream_in *in, struct err *e)
 	return got < 0 ? -1 : 0;
 }
 
+static void count(const struct stream_in *in, uint64_t *records,
+                  uint64_t *bytes)
+{
+	*records = stream_n_records(in);
+	*bytes = stream_offset(in);
+}
+
+static int check_tokens(struct stream_in *in, uint64_t *records,
+                        uint64_t *bytes, struct err *e)
+{
+	struct rec_tokens_head h;
+	struct rec_tokens x;
+	struct rec_tokens_in *r = rec_tokens_on(in, &h, e);
+	int got;
+
+	if (!r)
+		return -1;
+	while ((got = rec_tokens_read(r, &x, e)) > 0)
+		;
+	count(in, records, bytes);
+	rec_tokens_close(r);
+	return got;
+}
+
+static int check_acts(struct stream_in *in, uint64_t *records,
+                        uint64_t *bytes, struct err *e)
+{
+	struct rec_acts_head h;
+	struct rec_acts x;
+	struct rec_acts_in *r = rec_acts_on(in, &h, e);
+	int got;
+
+	if (!r)
+		return -1;
+	while ((got = rec_acts_read(r, &x, e)) > 0)
+		;
+	count(in, records, bytes);
+	rec_acts_close(r);
+	return got;
+}
+
+static int check_latents(struct stream_in *in, uint64_t *records,
+                        uint64_t *bytes, struct err *e)
+{
+	struct rec_latents_head h;
+	struct rec_latents x;
+	struct rec_latents_in *r = rec_latents_on(in, &h, e);
+	int got;
+
+	if (!r)
+		return -1;
+	while ((got = rec_latents_read(r, &x, e)) > 0)
+		;
+	count(in, records, bytes);
+	rec_latents_close(r);
+	return got;
+}
+
+static int check_examples(struct stream_in *in, uint64_t *records,
+                        uint64_t *bytes, struct err *e)
+{
+	struct examples_head h;
+	struct examples_rec x;
+	struct examples_in *r = examples_on(in, &h, e);
+	int got;
+
+	if (!r)
+		return -1;
+	while ((got = examples_read(r, &x, e)) > 0)
+		;
+	count(in, records, bytes);
+	examples_close(r);
+	examples_head_free(&h);
+	return got;
+}
+
 /* Reads all of a kind whose records have a meaning here, or of any other.
  * Takes in over. Returns 0 with the number of records and of bytes. */
 static int check_all(struct stream_in *in, uint64_t *records, uint64_t *bytes,
                      struct err *e)
 {
-	struct rec_tokens_in *tokens = NULL;
-	struct rec_acts_in *acts = NULL;
-	struct rec_tokens_head th;
-	struct rec_acts_head ah;
-	struct rec_tokens t;
-	struct rec_acts a;
 	const uint8_t *data;
 	size_t n;
 	int got;
 
-	if (!strcmp(stream_kind(in), "tokens/1")) {
-		if (!(tokens = rec_tokens_on(in, &th, e)))
-			return -1;
-		while ((got = rec_tokens_read(tokens, &t, e)) > 0)
-			;
-	} else if (!strcmp(stream_kind(in), "acts/1")) {
-		if (!(acts = rec_acts_on(in, &ah, e)))
-			return -1;
-		while ((got = rec_acts_read(acts, &a, e)) > 0)
-			;
-	} else {
-		while ((got = stream_read(in, &data, &n, e)) > 0)
-			;
-	}
-	*records = stream_n_records(in);
-	*bytes = stream_offset(in);
-	rec_tokens_close(tokens);
-	rec_acts_close(acts);
-	if (!tokens && !acts)
-		stream_close_in(in);
+	if (!strcmp(stream_kind(in), "tokens/1"))
+		return check_tokens(in, records, bytes, e);
+	if (!strcmp(stream_kind(in), "acts/1"))
+		return check_acts(in, records, bytes, e);
+	if (!strcmp(stream_kind(in), "latents/1"))
+		return check_latents(in, records, bytes, e);
+	if (!strcmp(stream_kind(in), "examples/1"))
+		return check_examples(in, records, bytes, e);
+	while ((got = stream_read(in, &data, &n, e)) > 0)
+		;
+	count(in, records, bytes);
+	stream_close_in(in);
 	return got;
 }
 

@@ -4,7 +4,6 @@
 
 #include "json.h"
 #include "mem.h"
-#include "mpk.h"
 #include "rec_impl.h"
 
 /* ---- tokens/1 ---- */
@@ -12,14 +11,11 @@
 struct rec_tokens_in {
 	struct rec_base b;
 	struct rec_tokens_head head;
-	struct rec_doc *docs;
-	size_t docs_cap;
-	char *source;
-	size_t source_cap;
+	struct rec_text text;
 };
 
-static int hex_field(const json_t *h, const char *key, char out[65],
-                     struct err *e)
+int rec_head_hex(const json_t *h, const char *key, char out[65],
+                 struct err *e)
 {
 	const char *s;
 
@@ -32,13 +28,13 @@ static int hex_field(const json_t *h, const char *key, char out[65],
 	return 0;
 }
 
-static int tokens_head(const json_t *h, struct rec_tokens_head *t,
-                       struct err *e)
+int rec_head_tokens(const json_t *h, struct rec_tokens_head *t,
+                    struct err *e)
 {
 	int64_t vocab, ctx, bos, eos;
 
 	memset(t, 0, sizeof(*t));
-	if (hex_field(h, "tokenizer", t->tokenizer, e) < 0 ||
+	if (rec_head_hex(h, "tokenizer", t->tokenizer, e) < 0 ||
 	    json_int(h, "vocab", 1, UINT32_MAX, -1, &vocab, e) < 0 ||
 	    json_int(h, "n_ctx", 1, 1 << 24, -1, &ctx, e) < 0 ||
 	    json_bool(h, "packed", 0, &t->packed, e) < 0 ||
@@ -71,7 +67,7 @@ struct rec_tokens_in *rec_tokens_on(struct stream_in *s,
 		return NULL;
 	}
 	r->b.s = s;
-	if (tokens_head(stream_header(s), &r->head, e) < 0) {
+	if (rec_head_tokens(stream_header(s), &r->head, e) < 0) {
 		err_wrap(e, "%s: header", stream_name(s));
 		rec_tokens_close(r);
 		return NULL;
@@ -90,24 +86,29 @@ void rec_tokens_close(struct rec_tokens_in *r)
 	if (!r)
 		return;
 	rec_base_close(&r->b);
-	mem_free(r->docs);
-	mem_free(r->source);
+	rec_text_free(&r->text);
 	mem_free(r);
 }
 
+void rec_text_free(struct rec_text *x)
+{
+	mem_free(x->docs);
+	mem_free(x->source);
+}
+
 /* docs: [[id, at, offset], ...], ascending by at. */
-static int read_docs(struct rec_tokens_in *r, struct rec_tokens *t,
-                     struct err *e)
+static int read_docs(struct rec_base *b, struct rec_text *x,
+                     struct rec_tokens *t, struct err *e)
 {
 	const msgpack_object *items;
 	size_t i, j;
 
-	if (mpk_array(r->b.m.root, "docs", &items, &t->n_docs, e) < 0 ||
-	    mem_grow(&r->docs, &r->docs_cap, t->n_docs, sizeof(*r->docs), e) < 0)
+	if (mpk_array(b->m.root, "docs", &items, &t->n_docs, e) < 0 ||
+	    mem_grow(&x->docs, &x->docs_cap, t->n_docs, sizeof(*x->docs), e) < 0)
 		return -1;
 	for (i = 0; i < t->n_docs; i++) {
 		const msgpack_object *d = &items[i], *v = d->via.array.ptr;
-		struct rec_doc *doc = &r->docs[i];
+		struct rec_doc *doc = &x->docs[i];
 
 		if (d->type != MSGPACK_OBJECT_ARRAY || d->via.array.size != 3)
 			return err_set(e, ERR_FORMAT, "'docs'[%zu]: wanted "
@@ -126,22 +127,21 @@ static int read_docs(struct rec_tokens_in *r, struct rec_tokens *t,
 			               "%u: wanted 0 first, then ascending", i,
 			               doc->at);
 	}
-	if (t->n_docs == 0 || r->docs[t->n_docs - 1].at >= t->n)
+	if (t->n_docs == 0 || x->docs[t->n_docs - 1].at >= t->n)
 		return err_set(e, ERR_FORMAT, "'docs': %zu of them do not fit "
 		               "%zu ids", t->n_docs, t->n);
-	t->docs = r->docs;
+	t->docs = x->docs;
 	return 0;
 }
 
-static int read_mask(struct rec_tokens_in *r, struct rec_tokens *t,
-                     struct err *e)
+static int read_mask(struct rec_base *b, struct rec_tokens *t, struct err *e)
 {
 	size_t n, i;
 
 	t->mask = NULL;
-	if (!mpk_get(r->b.m.root, "mask"))
+	if (!mpk_get(b->m.root, "mask"))
 		return 0;
-	if (mpk_bin(r->b.m.root, "mask", &t->mask, &n, e) < 0)
+	if (mpk_bin(b->m.root, "mask", &t->mask, &n, e) < 0)
 		return -1;
 	if (n != t->n)
 		return err_set(e, ERR_FORMAT, "'mask': wanted %zu values, "
@@ -153,22 +153,30 @@ static int read_mask(struct rec_tokens_in *r, struct rec_tokens *t,
 	return 0;
 }
 
-static int read_source(struct rec_tokens_in *r, struct rec_tokens *t,
-                       struct err *e)
+static int read_source(struct rec_base *b, struct rec_text *x,
+                       struct rec_tokens *t, struct err *e)
 {
 	const char *s;
 	size_t n;
 
 	t->source = "";
-	if (!mpk_get(r->b.m.root, "source"))
+	if (!mpk_get(b->m.root, "source"))
 		return 0;
-	if (mpk_str(r->b.m.root, "source", &s, &n, e) < 0 ||
-	    mem_grow(&r->source, &r->source_cap, n + 1, 1, e) < 0)
+	if (mpk_str(b->m.root, "source", &s, &n, e) < 0 ||
+	    mem_grow(&x->source, &x->source_cap, n + 1, 1, e) < 0)
 		return -1;
-	memcpy(r->source, s, n);
-	r->source[n] = 0;
-	t->source = r->source;
+	memcpy(x->source, s, n);
+	x->source[n] = 0;
+	t->source = x->source;
 	return 0;
+}
+
+int rec_text_read(struct rec_base *b, struct rec_text *x,
+                  struct rec_tokens *t, struct err *e)
+{
+	if (read_docs(b, x, t, e) < 0 || read_mask(b, t, e) < 0)
+		return -1;
+	return read_source(b, x, t, e);
 }
 
 static int tokens_body(struct rec_tokens_in *r, struct rec_tokens *t,
@@ -187,9 +195,7 @@ static int tokens_body(struct rec_tokens_in *r, struct rec_tokens *t,
 			return err_set(e, ERR_RANGE, "'ids'[%zu]: %u is "
 			               "outside the vocabulary of %u", i,
 			               t->ids[i], r->head.n_vocab);
-	if (read_docs(r, t, e) < 0 || read_mask(r, t, e) < 0)
-		return -1;
-	return read_source(r, t, e);
+	return rec_text_read(&r->b, &r->text, t, e);
 }
 
 int rec_tokens_read(struct rec_tokens_in *r, struct rec_tokens *t,
@@ -219,30 +225,43 @@ json_t *rec_tokens_header(const struct rec_tokens_head *h, struct err *e)
 	return j;
 }
 
+size_t rec_text_members(const struct rec_tokens *t)
+{
+	return 1u + (t->mask != NULL) + (t->source && *t->source);
+}
+
+int rec_text_put(struct mpk_out *o, const struct rec_tokens *t, struct err *e)
+{
+	size_t i;
+	int rc;
+
+	rc = mpk_put_str(o, "docs", e) | mpk_put_array(o, t->n_docs, e);
+	for (i = 0; i < t->n_docs; i++)
+		rc |= mpk_put_array(o, 3, e) |
+		      mpk_put_u64(o, t->docs[i].id, e) |
+		      mpk_put_u64(o, t->docs[i].at, e) |
+		      mpk_put_u64(o, t->docs[i].offset, e);
+	if (t->source && *t->source)
+		rc |= mpk_put_str(o, "source", e) |
+		      mpk_put_str(o, t->source, e);
+	if (t->mask)
+		rc |= mpk_put_str(o, "mask", e) |
+		      mpk_put_bin(o, t->mask, t->n, e);
+	return rc;
+}
+
 int rec_tokens_write(struct stream_out *s, const struct rec_tokens *t,
                      struct err *e)
 {
 	struct mpk_out o;
-	size_t i;
-	int rc, members = 3 + (t->mask != NULL) + (t->source && *t->source);
+	int rc;
 
 	mpk_out_init(&o);
-	rc = mpk_put_map(&o, (size_t)members, e);
+	rc = mpk_put_map(&o, 2 + rec_text_members(t), e);
 	rc |= mpk_put_str(&o, "seq", e) | mpk_put_u64(&o, t->seq, e);
 	rc |= mpk_put_str(&o, "ids", e) |
 	      mpk_put_bin(&o, t->ids, t->n * sizeof(*t->ids), e);
-	rc |= mpk_put_str(&o, "docs", e) | mpk_put_array(&o, t->n_docs, e);
-	for (i = 0; i < t->n_docs; i++)
-		rc |= mpk_put_array(&o, 3, e) |
-		      mpk_put_u64(&o, t->docs[i].id, e) |
-		      mpk_put_u64(&o, t->docs[i].at, e) |
-		      mpk_put_u64(&o, t->docs[i].offset, e);
-	if (t->source && *t->source)
-		rc |= mpk_put_str(&o, "source", e) |
-		      mpk_put_str(&o, t->source, e);
-	if (t->mask)
-		rc |= mpk_put_str(&o, "mask", e) |
-		      mpk_put_bin(&o, t->mask, t->n, e);
+	rc |= rec_text_put(&o, t, e);
 	if (rc == 0)
 		rc = stream_write(s, o.buf.data, o.buf.size, e);
 	mpk_out_free(&o);
@@ -256,7 +275,8 @@ struct rec_acts_in {
 	struct rec_acts_head head;
 };
 
-static int acts_layers(const json_t *h, struct rec_acts_head *a, struct err *e)
+int rec_head_layers(const json_t *h, uint32_t layers[REC_MAX_LAYERS],
+                    uint32_t *n_layers, struct err *e)
 {
 	const json_t *list = json_object_get(h, "layers"), *v;
 	size_t n = json_array_size(list), i;
@@ -268,12 +288,12 @@ static int acts_layers(const json_t *h, struct rec_acts_head *a, struct err *e)
 		v = json_array_get(list, i);
 		if (!json_is_integer(v) || json_integer_value(v) < 0 ||
 		    json_integer_value(v) > 65535 ||
-		    (i && json_integer_value(v) <= a->layers[i - 1]))
+		    (i && json_integer_value(v) <= layers[i - 1]))
 			return err_set(e, ERR_FORMAT, "'layers'[%zu]: wanted "
 			               "ascending layer numbers", i);
-		a->layers[i] = (uint32_t)json_integer_value(v);
+		layers[i] = (uint32_t)json_integer_value(v);
 	}
-	a->n_layers = (uint32_t)n;
+	*n_layers = (uint32_t)n;
 	return 0;
 }
 
@@ -283,12 +303,12 @@ static int acts_head(const json_t *h, struct rec_acts_head *a, struct err *e)
 	int64_t d_in, d_out;
 
 	memset(a, 0, sizeof(*a));
-	if (hex_field(h, "model", a->model, e) < 0 ||
+	if (rec_head_hex(h, "model", a->model, e) < 0 ||
 	    json_str(h, "site", "", &site, e) < 0 ||
 	    json_str(h, "dtype", "", &type, e) < 0 ||
 	    json_int(h, "d_in", 1, 1 << 20, -1, &d_in, e) < 0 ||
 	    json_int(h, "d_out", 1, 1 << 20, -1, &d_out, e) < 0 ||
-	    acts_layers(h, a, e) < 0)
+	    rec_head_layers(h, a->layers, &a->n_layers, e) < 0)
 		return -1;
 	if (strcmp(site, REC_SITE_MLP) != 0)
 		return err_set(e, ERR_FORMAT, "'site': wanted \"" REC_SITE_MLP
@@ -301,7 +321,7 @@ static int acts_head(const json_t *h, struct rec_acts_head *a, struct err *e)
 	strcpy(a->site, site);
 	a->d_in = (uint32_t)d_in;
 	a->d_out = (uint32_t)d_out;
-	if (tokens_head(json_object_get(h, "tokens"), &a->tokens, e) < 0)
+	if (rec_head_tokens(json_object_get(h, "tokens"), &a->tokens, e) < 0)
 		return err_wrap(e, "'tokens'");
 	return 0;
 }
@@ -465,18 +485,24 @@ int rec_acts_read(struct rec_acts_in *r, struct rec_acts *a, struct err *e)
 	return got;
 }
 
+json_t *rec_layers_json(const uint32_t *layers, uint32_t n)
+{
+	json_t *j = json_array();
+	uint32_t i;
+
+	for (i = 0; j && i < n; i++)
+		json_array_append_new(j, json_integer(layers[i]));
+	return j;
+}
+
 json_t *rec_acts_header(const struct rec_acts_head *h, struct err *e)
 {
 	json_t *tokens = rec_tokens_header(&h->tokens, e);
-	json_t *layers = json_array(), *j;
-	uint32_t i;
-
-	for (i = 0; layers && i < h->n_layers; i++)
-		json_array_append_new(layers, json_integer(h->layers[i]));
-	j = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:o}", "model", h->model,
+	json_t *j = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:o}", "model", h->model,
 	              "site", h->site, "dtype", dtype_name(h->dtype), "d_in",
 	              (json_int_t)h->d_in, "d_out", (json_int_t)h->d_out,
-	              "layers", layers, "tokens", tokens);
+	              "layers", rec_layers_json(h->layers, h->n_layers),
+	              "tokens", tokens);
 	if (!j)
 		err_set(e, ERR_MEM, "out of memory");
 	return j;

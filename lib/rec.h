@@ -105,6 +105,50 @@ json_t *rec_acts_header(const struct rec_acts_head *h, struct err *e);
 int rec_acts_write(struct stream_out *s, const struct rec_acts_head *h,
                    const struct rec_acts *a, struct err *e);
 
+/* ---- latents/1: which latents are active, a block of positions ---------- */
+
+struct rec_latents_head {
+	char model[65];			/* fingerprint of the model, hex */
+	char model_name[128];
+	char transcoders[65];		/* sha256 over the layers' files, hex */
+	uint32_t n_layers;
+	uint32_t layers[REC_MAX_LAYERS];	/* ascending */
+	uint32_t n_latents;		/* of each layer */
+	uint32_t k;			/* active at one position at most */
+	uint32_t skip;			/* first positions left without any */
+	struct rec_tokens_head tokens;	/* of the stream it came from */
+};
+
+struct rec_latents {
+	/* A slice of a sequence as tokens/1 would give it: docs[0].at is 0,
+	 * its offset counts what of the document went before. */
+	struct rec_tokens t;
+	uint32_t pos;			/* of t.ids[0] in the sequence */
+	int last;			/* the sequence ends here */
+	/* For each layer: position i has latent[start[i]] up to, not with,
+	 * latent[start[i + 1]], ascending, of value above 0. start[0] is 0. */
+	const uint32_t *start[REC_MAX_LAYERS];
+	const uint32_t *latent[REC_MAX_LAYERS];
+	const float *value[REC_MAX_LAYERS];
+};
+
+struct rec_latents_in;
+struct rec_latents_in *rec_latents_open(const char *path,
+                                        struct rec_latents_head *h,
+                                        struct err *e);
+struct rec_latents_in *rec_latents_on(struct stream_in *s,
+                                      struct rec_latents_head *h,
+                                      struct err *e);
+/* Blocks of a sequence follow each other without a gap; one that does not
+ * begin where the last ended is an error. */
+int rec_latents_read(struct rec_latents_in *r, struct rec_latents *l,
+                     struct err *e);
+const struct stream_in *rec_latents_stream(const struct rec_latents_in *r);
+void rec_latents_close(struct rec_latents_in *r);
+json_t *rec_latents_header(const struct rec_latents_head *h, struct err *e);
+int rec_latents_write(struct stream_out *s, const struct rec_latents_head *h,
+                      const struct rec_latents *l, struct err *e);
+
 /* The one site every tool works on; readers refuse any other. */
 #define REC_SITE_MLP "mlp"
 

@@ -6,8 +6,8 @@
 #include "mem.h"
 #include "tensor.h"
 
-/* Which members of a kind's records are arrays in a bin (or arrays of such
- * bins), and of what. NULL: the header's "dtype" says. */
+/* Which members of a kind's records, at any depth, are arrays in a bin (or
+ * arrays of such bins), and of what. NULL: the header's "dtype" says. */
 struct member {
 	const char *kind, *key, *type;
 };
@@ -22,6 +22,27 @@ static const struct member members[] = {
 	{ "graph/1", "source", "u32" },
 	{ "graph/1", "target", "u32" },
 	{ "graph/1", "weight", "f32" },
+	{ "latents/1", "ids", "u32" },
+	{ "latents/1", "mask", "u8" },
+	{ "latents/1", "counts", "u32" },
+	{ "latents/1", "latents", "u32" },
+	{ "latents/1", "values", "f32" },
+	{ "examples/1", "ids", "u32" },
+	{ "examples/1", "acts", "f32" },
+	{ "examples/1", "hist", "u32" },
+	{ "examples/1", "by_pos", "u32" },
+	{ "examples/1", "by_mask", "u32" },
+	{ "examples/1", "by_doc", "u32" },
+	{ "examples/1", "random", "u32" },
+	{ "examples/1", "top_ids", "u32" },
+	{ "examples/1", "top_logits", "f32" },
+	{ "examples/1", "bottom_ids", "u32" },
+	{ "examples/1", "bottom_logits", "f32" },
+	{ "examples/1", "near", "u32" },
+	{ "examples/1", "near_cos", "f32" },
+	{ "examples/1", "l0", "u32" },
+	{ "examples/1", "freq_hist", "u32" },
+	{ "examples/1", "fired_by_pos", "u32" },
 };
 
 /* The dtype of the values under key: 1 and *type, or 0: none known. */
@@ -157,20 +178,44 @@ static json_t *shorten(json_t *j, size_t max_items)
 	return n > max_items ? cut(n, a) : a;
 }
 
-json_t *show_record(const json_t *header, const msgpack_object *record,
-                    size_t max_items, struct err *e)
+static json_t *show_map(const json_t *header, const msgpack_object *map,
+                        size_t max_items, struct err *e);
+
+static int holds_maps(const msgpack_object *o)
+{
+	return o->type == MSGPACK_OBJECT_ARRAY && o->via.array.size &&
+	       o->via.array.ptr[0].type == MSGPACK_OBJECT_MAP;
+}
+
+/* An array whose first element is a map. */
+static json_t *show_maps(const json_t *header, const msgpack_object *o,
+                         size_t max_items, struct err *e)
+{
+	size_t n = o->via.array.size, i;
+	json_t *a = json_array();
+
+	for (i = 0; a && i < n && i < max_items; i++) {
+		const msgpack_object *x = &o->via.array.ptr[i];
+		json_t *v = x->type == MSGPACK_OBJECT_MAP ?
+		            show_map(header, x, max_items, e) :
+		            mpk_to_json(x, e);
+
+		if (!v || json_array_append_new(a, v) < 0) {
+			json_decref(a);
+			return NULL;
+		}
+	}
+	return n > max_items ? cut(n, a) : a;
+}
+
+static json_t *show_map(const json_t *header, const msgpack_object *map,
+                        size_t max_items, struct err *e)
 {
 	json_t *out = json_object();
 	uint32_t i;
 
-	if (record->type != MSGPACK_OBJECT_MAP) {
-		err_set(e, ERR_FORMAT, "wanted a map, found %s",
-		        mpk_type(record));
-		json_decref(out);
-		return NULL;
-	}
-	for (i = 0; out && i < record->via.map.size; i++) {
-		const msgpack_object_kv *kv = &record->via.map.ptr[i];
+	for (i = 0; out && i < map->via.map.size; i++) {
+		const msgpack_object_kv *kv = &map->via.map.ptr[i];
 		const msgpack_object_str *k = &kv->key.via.str;
 		enum dtype type;
 		json_t *v = NULL;
@@ -178,7 +223,11 @@ json_t *show_record(const json_t *header, const msgpack_object *record,
 		if (kv->key.type == MSGPACK_OBJECT_STR &&
 		    type_of(header, k->ptr, k->size, &type))
 			v = typed(&kv->val, type, max_items);
-		if (!v && (v = mpk_to_json(&kv->val, e)))
+		if (!v && kv->val.type == MSGPACK_OBJECT_MAP)
+			v = show_map(header, &kv->val, max_items, e);
+		else if (!v && holds_maps(&kv->val))
+			v = show_maps(header, &kv->val, max_items, e);
+		else if (!v && (v = mpk_to_json(&kv->val, e)))
 			v = shorten(v, max_items);
 		if (mpk_set_json(out, &kv->key, v, e) < 0) {
 			json_decref(out);
@@ -186,6 +235,15 @@ json_t *show_record(const json_t *header, const msgpack_object *record,
 		}
 	}
 	return out;
+}
+
+json_t *show_record(const json_t *header, const msgpack_object *record,
+                    size_t max_items, struct err *e)
+{
+	if (record->type == MSGPACK_OBJECT_MAP)
+		return show_map(header, record, max_items, e);
+	err_set(e, ERR_FORMAT, "wanted a map, found %s", mpk_type(record));
+	return NULL;
 }
 
 /* ---- and back ---- */
@@ -257,32 +315,52 @@ static int pack_typed(const char *key, const json_t *a, enum dtype type,
 	return rc;
 }
 
-int show_pack(const json_t *header, const json_t *record, struct mpk_out *o,
-              struct err *e)
+static int pack_map(const json_t *header, const json_t *map,
+                    struct mpk_out *o, struct err *e);
+
+/* A value under key. {"bin": base64} is mpk's. */
+static int pack_value(const json_t *header, const char *key, const json_t *v,
+                      struct mpk_out *o, struct err *e)
+{
+	size_t n = json_array_size(v), i;
+	enum dtype type;
+
+	if (json_is_array(v) && type_of(header, key, strlen(key), &type))
+		return pack_typed(key, v, type, o, e);
+	if (json_object_get(v, "first") && json_object_get(v, "n"))
+		return err_set(e, ERR_FORMAT, "'%s' was cut when it was shown: "
+		               "use --full", key);
+	if (json_is_object(v) && !json_object_get(v, "bin"))
+		return pack_map(header, v, o, e);
+	if (!json_is_object(json_array_get(v, 0)))
+		return mpk_put_json(o, v, e);
+	if (mpk_put_array(o, n, e) < 0)
+		return -1;
+	for (i = 0; i < n; i++)
+		if (pack_value(header, "", json_array_get(v, i), o, e) < 0)
+			return -1;
+	return 0;
+}
+
+static int pack_map(const json_t *header, const json_t *map,
+                    struct mpk_out *o, struct err *e)
 {
 	const char *key;
 	const json_t *v;
 
+	if (mpk_put_map(o, json_object_size(map), e) < 0)
+		return -1;
+	json_object_foreach((json_t *)(uintptr_t)map, key, v)
+		if (mpk_put_str(o, key, e) < 0 ||
+		    pack_value(header, key, v, o, e) < 0)
+			return -1;
+	return 0;
+}
+
+int show_pack(const json_t *header, const json_t *record, struct mpk_out *o,
+              struct err *e)
+{
 	if (!json_is_object(record))
 		return err_set(e, ERR_FORMAT, "wanted a JSON object");
-	if (mpk_put_map(o, json_object_size(record), e) < 0)
-		return -1;
-	json_object_foreach((json_t *)(uintptr_t)record, key, v) {
-		enum dtype type;
-		int rc;
-
-		if (mpk_put_str(o, key, e) < 0)
-			return -1;
-		if (json_is_array(v) &&
-		    type_of(header, key, strlen(key), &type))
-			rc = pack_typed(key, v, type, o, e);
-		else if (json_object_get(v, "first") && json_object_get(v, "n"))
-			rc = err_set(e, ERR_FORMAT, "'%s' was cut when it was "
-			             "shown: use --full", key);
-		else
-			rc = mpk_put_json(o, v, e);
-		if (rc < 0)
-			return -1;
-	}
-	return 0;
+	return pack_map(header, record, o, e);
 }
