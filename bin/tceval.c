@@ -22,6 +22,7 @@ struct opts {
 	struct cli_list generate;
 	const char *prompts;
 	int64_t gen_tokens;
+	double outlier;
 	const char *tokenizer, *train_metrics;
 };
 
@@ -38,6 +39,8 @@ static const struct cli_opt options[] = {
 	         "active latents per position; 0: as trained"),
 	CLI_LONG(0, "skip", struct opts, skip, "N", 0, 1e6, "1",
 	         "first positions of a sequence to leave alone"),
+	CLI_REAL(0, "outlier", struct opts, outlier, "R", 0, 1e9, "30",
+	         "leave alone positions whose norm is above R medians; 0: none"),
 	CLI_LONG(0, "fvu-tokens", struct opts, fvu_tokens, "N", 0, TOKENS_MAX,
 	         "64k", "tokens for reconstruction; 0: all"),
 	CLI_LONG(0, "ce-tokens", struct opts, ce_tokens, "N", 0, TOKENS_MAX,
@@ -77,7 +80,7 @@ static struct eval_opt eval_options(const struct opts *o)
 		.fvu_tokens = (size_t)o->fvu_tokens,
 		.ce_tokens = (size_t)o->ce_tokens,
 		.ablation_tokens = (size_t)o->ablation_tokens,
-		.batch = (size_t)o->batch,
+		.batch = (size_t)o->batch, .outlier = o->outlier,
 		.zero = strstr(o->ablations, "zero") != NULL,
 		.mean = strstr(o->ablations, "mean") != NULL
 	};
@@ -232,7 +235,7 @@ static json_t *head(const struct opts *o, const struct eval_opt *v,
 	if (v->mean)
 		json_array_append_new(ablations, json_string("mean"));
 	return json_pack("{s:s, s:{s:s,s:s,s:i,s:i}, s:{s:s,s:i,s:I,s:I,s:I},"
-	                 "s:{s:s,s:I,s:I,s:I,s:o}, s:{s:o,s:o}}",
+	                 "s:{s:s,s:I,s:I,s:f,s:I,s:o}, s:{s:o,s:o}}",
 	                 "kind", "eval/1",
 	                 "model", "name", c->name, "fingerprint",
 	                 c->fingerprint, "n_layers", (int)c->n_layers,
@@ -244,6 +247,7 @@ static json_t *head(const struct opts *o, const struct eval_opt *v,
 	                 (json_int_t)r->ablation_predictions,
 	                 "settings", "site", REC_SITE_MLP, "k",
 	                 (json_int_t)o->k, "skip", (json_int_t)o->skip,
+	                 "outlier", o->outlier,
 	                 "batch", (json_int_t)o->batch, "ablations", ablations,
 	                 "base", "ce", eval_json_number(r->ce), "ablation_ce",
 	                 eval_json_number(r->ablation_ce));

@@ -77,7 +77,7 @@ static const struct cli_opt options[] = {
 	CLI_REAL(0, "ridge", struct opts, ridge, "R", 0, 1e6, "0.02",
 	         "ridge of r1's least squares, in variances of the input"),
 	CLI_REAL(0, "outlier", struct opts, outlier, "R", 0, 1e9, "30",
-	         "leave out tokens with a norm above R medians; 0: none"),
+	         "leave out tokens whose norm is above R medians; 0: none"),
 	CLI_LONG(0, "skip", struct opts, skip, "N", 0, 1e6, "1",
 	         "first positions of a sequence to leave out"),
 	CLI_STR(0, "init", struct opts, init, "DIR", NULL,

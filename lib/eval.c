@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "eval_impl.h"
+#include "dev_tc.h"
 #include "eval_stats.h"
 #include "mem.h"
+#include "outlier.h"
 #include "ranges.h"
 
 /* ---- the text ---- */
@@ -88,12 +90,15 @@ int eval_set_open(struct eval_set *s, const char *dir, const char *layers,
 	memset(s, 0, sizeof(*s));
 	if (!(s->layer = mem_array(c->n_layers, sizeof(*s->layer), e)) ||
 	    !(s->tc = mem_array(c->n_layers, sizeof(*s->tc), e)) ||
+	    !(s->limit = mem_array(c->n_layers, sizeof(*s->limit), e)) ||
 	    choose(s, dir, layers, (int)c->n_layers, e) < 0)
 		goto fail;
 	for (i = 0; i < s->n; i++)
 		if (!(s->tc[i] = tc_read(dir, s->layer[i], c->d_model,
 		                         c->d_model, model_dev(m), e)))
 			goto fail;
+	for (i = 0; i < s->n; i++)
+		s->limit[i] = (struct eval_limit){ INFINITY, INFINITY };
 	return 0;
 fail:
 	eval_set_free(s);
@@ -107,6 +112,7 @@ void eval_set_free(struct eval_set *s)
 	for (i = 0; s->tc && i < s->n; i++)
 		tc_free(s->tc[i]);
 	mem_free(s->tc);
+	mem_free(s->limit);
 	mem_free(s->layer);
 	memset(s, 0, sizeof(*s));
 }
@@ -196,7 +202,10 @@ int eval_coder_init(struct eval_coder *c, const struct eval_set *s, size_t k,
 		if (!k && tc_slots(&s->tc[i]->cfg) > widest)
 			widest = tc_slots(&s->tc[i]->cfg);
 	}
-	if (mem_mul(rows, widest, &size, e) < 0 ||
+	if (!(c->sq_x = mem_array(rows, sizeof(*c->sq_x), e)) ||
+	    !(c->sq_y = mem_array(rows, sizeof(*c->sq_y), e)) ||
+	    !(c->mask = mem_array(rows, 1, e)) ||
+	    mem_mul(rows, widest, &size, e) < 0 ||
 	    !(c->codes.latent = mem_array(size, sizeof(uint32_t), e)) ||
 	    !(c->codes.value = mem_array(size, sizeof(float), e)) ||
 	    mem_mul(rows, model_cfg(m)->d_model, &size, e) < 0 ||
@@ -216,6 +225,9 @@ void eval_coder_free(struct eval_coder *c)
 	mem_free(c->codes.value);
 	mem_free(c->y);
 	mem_free(c->y_hat);
+	mem_free(c->sq_x);
+	mem_free(c->sq_y);
+	mem_free(c->mask);
 	if (c->out)
 		dev_ops(c->dev)->release(c->dev, c->out);
 	memset(c, 0, sizeof(*c));
@@ -235,6 +247,26 @@ int eval_coder_run(struct eval_coder *c, const struct tc *t, const float *x,
 	    ops->get(c->dev, c->y, y, bytes, e) < 0)
 		return -1;
 	return ops->get(c->dev, c->y_hat, c->out, bytes, e);
+}
+
+int eval_coder_norms(struct eval_coder *c, size_t dim, const float *x,
+                     const float *y, size_t n, struct err *e)
+{
+	const struct dev_tc_ops *ops = dev_ops(c->dev)->tc;
+
+	if (ops->row_sq(c->dev, x, n, dim, NULL, c->sq_x, e) < 0)
+		return -1;
+	return ops->row_sq(c->dev, y, n, dim, NULL, c->sq_y, e);
+}
+
+void eval_coder_mask(struct eval_coder *c, const struct eval_limit *l,
+                     const uint8_t *keep, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		c->mask[i] = (!keep || keep[i]) && c->sq_x[i] <= l->x &&
+		             c->sq_y[i] <= l->y;
 }
 
 /* ---- pace ---- */
@@ -279,33 +311,69 @@ double eval_work_coders(const struct eval_set *s)
 
 struct pass {
 	const struct eval_set *set;
-	struct eval_stats *stats;	/* set->n */
+	struct eval_stats *stats;	/* set->n: outliers left out */
+	struct eval_stats *all;		/* set->n: and with them; no latents */
+	struct outlier *norms;		/* [set->n][2]: of x, of y */
+	double *sq;			/* [rows] norms that count */
+	double factor;
 	struct eval_coder *coder;
 	const struct eval_batch *batch;
 	int next;		/* index in the set of the next layer */
 };
 
+/* The norms of a batch's rows join the layer's; its limit moves. */
+static void follow_norms(struct pass *p, int i, size_t n)
+{
+	const double *side[2] = { p->coder->sq_x, p->coder->sq_y };
+	struct outlier *norms = p->norms + 2 * i;
+	size_t j, m;
+	int s;
+
+	for (s = 0; s < 2; s++) {
+		for (j = m = 0; j < n; j++)
+			if (p->batch->keep[j])
+				p->sq[m++] = side[s][j];
+		outlier_add(&norms[s], p->sq, m);
+	}
+	p->set->limit[i] = (struct eval_limit){
+		outlier_limit(&norms[0], p->factor),
+		outlier_limit(&norms[1], p->factor)
+	};
+}
+
 static int stats_tap(void *ctx, int layer, const float *x, float *y,
                      size_t n, struct err *e)
 {
 	struct pass *p = ctx;
+	struct par *par = dev_par(p->coder->dev);
+	const struct tc_codes none = { 0 };
 	int i = p->next;
 
 	if (i == p->set->n || p->set->layer[i] != layer)
 		return 0;
 	p->next++;
-	if (eval_coder_run(p->coder, p->set->tc[i], x, y, n, e) < 0)
+	if (eval_coder_run(p->coder, p->set->tc[i], x, y, n, e) < 0 ||
+	    eval_coder_norms(p->coder, p->set->tc[i]->cfg.d_out, x, y, n,
+	                     e) < 0)
 		return -1;
-	eval_stats_add(&p->stats[i], dev_par(p->coder->dev), p->coder->y,
-	               p->coder->y_hat, p->batch->keep, n, &p->coder->codes);
+	follow_norms(p, i, n);
+	eval_coder_mask(p->coder, &p->set->limit[i], p->batch->keep, n);
+	eval_stats_add(&p->stats[i], par, p->coder->y, p->coder->y_hat,
+	               p->coder->mask, n, &p->coder->codes);
+	eval_stats_add(&p->all[i], par, p->coder->y, p->coder->y_hat,
+	               p->batch->keep, n, &none);
 	return 0;
 }
 
-static void finish_stats(const struct eval_stats *s, struct eval_layer *l)
+static void finish_stats(const struct eval_stats *s,
+                         const struct eval_stats *all, struct eval_layer *l)
 {
 	size_t i;
 	int bin;
 
+	l->outliers = all->n - s->n;
+	l->outlier_share = (double)l->outliers / (double)all->n;
+	l->fvu_all = eval_stats_fvu(all);
 	l->fvu = eval_stats_fvu(s);
 	l->l0 = (double)s->n_active / (double)s->n;
 	l->act_mean = s->n_active ? s->act_sum / (double)s->n_active : NAN;
@@ -336,13 +404,16 @@ static int first_pass(const struct eval_opt *o, struct pass *p,
 			return -1;
 		eval_pace_add(pace, work * (double)b->b.n);
 	}
-	r->fvu_positions = p->stats[0].n;
+	r->fvu_positions = p->all[0].n;
 	if (!r->fvu_positions)
 		return err_set(e, ERR_FORMAT, "too few tokens: none of the "
 		               "%zu stands behind the first %zu of its "
 		               "sequence", end, o->skip);
 	for (i = 0; i < r->n; i++) {
-		finish_stats(&p->stats[i], &r->layer[i]);
+		if (!p->stats[i].n)
+			return err_set(e, ERR_FORMAT, "layer %d: every position"
+			               " is an outlier", p->set->layer[i]);
+		finish_stats(&p->stats[i], &p->all[i], &r->layer[i]);
 		if (pace->watch->stats)
 			pace->watch->stats(pace->watch->ctx, &r->layer[i]);
 	}
@@ -369,6 +440,7 @@ static int result_init(struct eval_result *r, const struct eval_set *s,
 		l->layer = i < r->n ? s->layer[i] : -1;
 		l->replaced = l->zero = l->mean = unknown;
 		l->recovered = l->recovered_mean = NAN;
+		l->fvu_all = l->outlier_share = NAN;
 		l->fvu = l->l0 = l->act_mean = l->act_max = NAN;
 		l->train_dead_share = NAN;
 		if (i < r->n) {
@@ -394,7 +466,8 @@ int eval_run(const struct eval_opt *o, struct model *m,
 	size_t rows = eval_batch_rows(o, t), dim = model_cfg(m)->d_model;
 	struct eval_batch batch = { 0 };
 	struct eval_coder coder = { 0 };
-	struct pass pass = { s, NULL, &coder, &batch, 0 };
+	struct pass pass = { .set = s, .coder = &coder, .batch = &batch,
+	                     .factor = o->outlier };
 	struct eval_ce ce = { o, s, m, NULL, &batch, &coder, &pace, NULL };
 	struct model_run *run = NULL;
 	float **mean = NULL;
@@ -409,11 +482,16 @@ int eval_run(const struct eval_opt *o, struct model *m,
 	    eval_coder_init(&coder, s, o->k, m, rows, e) < 0 ||
 	    !(run = model_run_new(m, rows, e)) ||
 	    !(pass.stats = mem_array((size_t)s->n, sizeof(*pass.stats), e)) ||
+	    !(pass.all = mem_array((size_t)s->n, sizeof(*pass.all), e)) ||
+	    !(pass.norms = mem_array((size_t)s->n, 2 * sizeof(*pass.norms),
+	                             e)) ||
+	    !(pass.sq = mem_array(rows, sizeof(*pass.sq), e)) ||
 	    !(mean = mem_array((size_t)s->n, sizeof(*mean), e)))
 		goto done;
 	for (i = 0; i < s->n; i++)
 		if (eval_stats_init(&pass.stats[i], dim,
 		                    s->tc[i]->cfg.n_latents, e) < 0 ||
+		    eval_stats_init(&pass.all[i], dim, 0, e) < 0 ||
 		    !(mean[i] = mem_array(dim, sizeof(float), e)))
 			goto done;
 	work = eval_work_layer(m) * (s->layer[s->n - 1] + 1) +
@@ -431,10 +509,15 @@ done:
 	for (i = 0; i < s->n; i++) {
 		if (pass.stats)
 			eval_stats_free(&pass.stats[i]);
+		if (pass.all)
+			eval_stats_free(&pass.all[i]);
 		if (mean)
 			mem_free(mean[i]);
 	}
 	mem_free(pass.stats);
+	mem_free(pass.all);
+	mem_free(pass.norms);
+	mem_free(pass.sq);
 	mem_free(mean);
 	model_run_free(run);
 	eval_coder_free(&coder);

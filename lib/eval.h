@@ -9,6 +9,12 @@
  * At the first `skip` positions of a sequence the MLP keeps its output, and
  * those positions count in no number, neither as inputs nor as predictions.
  *
+ * Outliers (outlier.h) are treated the same way, layer by layer: where x or y
+ * of a layer is one, its MLP keeps its output and the position counts in none
+ * of its statistics but fvu_all; it still counts as a prediction. The first
+ * pass takes the median along, a batch of sequences at a time; what follows
+ * uses the last.
+ *
  * Numbers not measured are NaN. Results do not depend on the number of
  * threads; they depend on the batch in the last bits only.
  */
@@ -41,10 +47,16 @@ void eval_text_free(struct eval_text *t);
 
 /* ---- transcoders ---- */
 
+/* Squared norms of x and y above which a position is an outlier. */
+struct eval_limit {
+	double x, y;
+};
+
 struct eval_set {
 	int n;			/* layers evaluated, ascending */
 	int *layer;
 	struct tc **tc;		/* n */
+	struct eval_limit *limit;	/* n; INFINITY until eval_run */
 };
 
 /* Reads the transcoders of `layers` (as ranges.h; "all": those that dir
@@ -61,6 +73,7 @@ struct eval_opt {
 	size_t fvu_tokens, ce_tokens, ablation_tokens;	/* 0: all */
 	size_t batch;		/* tokens run together, >= 1 */
 	int zero, mean;		/* which ablations */
+	double outlier;		/* medians; 0: nothing is one */
 };
 
 /* Predictions of a changed model against the unchanged one's. */
@@ -76,6 +89,9 @@ struct eval_layer {
 	int layer;		/* -1: all at once */
 	size_t n_latents, k;
 	double fvu, l0;
+	double fvu_all;		/* outliers included */
+	size_t outliers;	/* positions */
+	double outlier_share;
 	size_t dead;
 	double train_dead_share;	/* set by the caller */
 	double act_mean, act_max;
@@ -101,6 +117,7 @@ struct eval_watch {
 	void *ctx;
 };
 
+/* Sets s->limit besides r. */
 int eval_run(const struct eval_opt *o, struct model *m,
              const struct eval_set *s, const struct eval_text *t,
              const struct eval_watch *w, struct eval_result *r,
@@ -110,7 +127,7 @@ void eval_result_free(struct eval_result *r);
 /* ---- generation ---- */
 
 /* Continues ids[n] greedily by up to n_new tokens, every MLP of s replaced
- * from position skip on (s NULL: unchanged). out[n_new] receives the new
+ * from position skip on, but for outliers by s->limit (s NULL: unchanged). out[n_new] receives the new
  * tokens, *n_out their number, *ended whether the last is the model's eos. */
 int eval_generate(struct model *m, const struct eval_set *s, size_t k,
                   size_t skip, const uint32_t *ids, size_t n, size_t n_new,

@@ -66,7 +66,20 @@ static const float *stand_in(const struct pass *p, enum kind k, int at,
 	       k == MEAN ? p->c->mean_y[at] : &zero;
 }
 
-/* to += stand-in - y on the rows that count (to: the residual stream), or to =
+/* Which rows of the layer with index `at` change: those that count and are no
+ * outliers. */
+static int mask(struct pass *p, int at, const float *x, const float *y,
+                size_t n, struct err *e)
+{
+	const struct eval_set *s = p->c->set;
+
+	if (eval_coder_norms(p->c->coder, p->dim, x, y, n, e) < 0)
+		return -1;
+	eval_coder_mask(p->c->coder, &s->limit[at], p->c->batch->keep, n);
+	return 0;
+}
+
+/* to += stand-in - y on the rows of the mask (to: the residual stream), or to =
  * stand-in (to: y itself). */
 static void exchange(const struct pass *p, enum kind k, int at, float *to)
 {
@@ -78,7 +91,7 @@ static void exchange(const struct pass *p, enum kind k, int at, float *to)
 		const float *s = stand_in(p, k, at, i);
 		float *row = to + i * p->dim;
 
-		if (!b->keep[i])
+		if (!p->c->coder->mask[i])
 			continue;
 		if (to == y)
 			for (j = 0; j < p->dim; j++)
@@ -98,7 +111,9 @@ static int look_tap(void *ctx, int layer, const float *x, float *y, size_t n,
 
 	if (layer != s->layer[p->next])
 		return 0;
-	return eval_coder_run(p->c->coder, s->tc[p->next], x, y, n, e);
+	if (eval_coder_run(p->c->coder, s->tc[p->next], x, y, n, e) < 0)
+		return -1;
+	return mask(p, p->next, x, y, n, e);
 }
 
 /* Every layer of the set: y exchanged. */
@@ -115,7 +130,8 @@ static int change_tap(void *ctx, int layer, const float *x, float *y,
 		return 0;
 	p->next++;
 	if ((p->kind == REPLACED ? eval_coder_run(c, s->tc[at], x, y, n, e)
-	                         : p->ops->get(p->dev, c->y, y, bytes, e)) < 0)
+	                         : p->ops->get(p->dev, c->y, y, bytes, e)) < 0 ||
+	    mask(p, at, x, y, n, e) < 0)
 		return -1;
 	exchange(p, p->kind, at, c->y);
 	return p->ops->put(p->dev, y, c->y, bytes, e);

@@ -16,7 +16,8 @@ static int replace_tap(void *ctx, int layer, const float *x, float *y,
 {
 	struct gen *g = ctx;
 	const struct dev_ops *ops = dev_ops(g->coder.dev);
-	size_t kept, dim;
+	const struct eval_coder *c = &g->coder;
+	size_t kept, dim, i;
 	int at = g->next;
 
 	if (at == g->set->n || g->set->layer[at] != layer)
@@ -25,11 +26,16 @@ static int replace_tap(void *ctx, int layer, const float *x, float *y,
 	dim = g->set->tc[at]->cfg.d_out;
 	kept = g->skip > g->past ? g->skip - g->past : 0;
 	kept = kept < n ? kept : n;
-	if (eval_coder_run(&g->coder, g->set->tc[at], x, y, n, e) < 0)
+	if (eval_coder_run(&g->coder, g->set->tc[at], x, y, n, e) < 0 ||
+	    eval_coder_norms(&g->coder, dim, x, y, n, e) < 0)
 		return -1;
-	return ops->put(g->coder.dev, y + kept * dim,
-	                g->coder.y_hat + kept * dim,
-	                (n - kept) * dim * sizeof(*y), e);
+	eval_coder_mask(&g->coder, &g->set->limit[at], NULL, n);
+	for (i = kept; i < n; i++)
+		if (c->mask[i] && ops->put(c->dev, y + i * dim,
+		                           c->y_hat + i * dim,
+		                           dim * sizeof(*y), e) < 0)
+			return -1;
+	return 0;
 }
 
 static int feed(struct model_gen *mg, struct gen *g, const uint32_t *ids,

@@ -36,6 +36,8 @@ struct eval_coder {
 	struct tc_codes codes;
 	float *out;		/* [rows, d_model] device */
 	float *y, *y_hat;	/* [rows, d_model] host */
+	double *sq_x, *sq_y;	/* [rows] squared norms */
+	uint8_t *mask;		/* [rows] what eval_coder_mask left */
 };
 
 int eval_coder_init(struct eval_coder *c, const struct eval_set *s, size_t k,
@@ -44,6 +46,13 @@ void eval_coder_free(struct eval_coder *c);
 /* Fills codes, y and y_hat from n rows x, y of the device. */
 int eval_coder_run(struct eval_coder *c, const struct tc *t, const float *x,
                    const float *y, size_t n, struct err *e);
+
+/* Squared norms of n rows x, y of the device. */
+int eval_coder_norms(struct eval_coder *c, size_t dim, const float *x,
+                     const float *y, size_t n, struct err *e);
+/* mask[i] = keep[i] (NULL: 1) where row i, of those norms, is no outlier. */
+void eval_coder_mask(struct eval_coder *c, const struct eval_limit *l,
+                     const uint8_t *keep, size_t n);
 
 /* How far a run has come, in multiply-adds. */
 struct eval_pace {

@@ -19,7 +19,7 @@ struct scalar {
 	int whole;
 };
 
-enum { N_SCALARS = 23 };
+enum { N_SCALARS = 26 };
 
 static void scalars(const struct eval_layer *l, struct scalar *out)
 {
@@ -30,6 +30,9 @@ static void scalars(const struct eval_layer *l, struct scalar *out)
 		{ "n_latents", NEITHER, 0, (double)l->n_latents, 1 },
 		{ "k", NEITHER, 0, (double)l->k, 1 },
 		{ "fvu", MEAN_OF, 0, l->fvu, 0 },
+		{ "fvu_all", MEAN_OF, 0, l->fvu_all, 0 },
+		{ "outliers", SUM_OF, 0, (double)l->outliers, 1 },
+		{ "outlier_share", MEAN_OF, 0, l->outlier_share, 0 },
 		{ "l0", MEAN_OF, 0, l->l0, 0 },
 		{ "dead", SUM_OF, 0, (double)l->dead, 1 },
 		{ "dead_share", MEAN_OF, 0,

@@ -30,10 +30,9 @@
  * as wide as `bandwidth` of it (a straight-through estimate); the loss gains
  * l0_weight (L0 / k - 1)^2, which moves them alone. Both normalised as the rest.
  *
- * Outliers: a row is left out of statistics and training when |x| or |y| is
- * more than cfg.outlier times the median of the start rows: attention sinks
- * have outputs many times everybody else's and would rule both. They are
- * counted.
+ * Outliers (outlier.h): a row is left out of statistics and training, and
+ * counted, when |x| or |y| is more than cfg.outlier times the running median,
+ * which has the start rows from the beginning and then batch after batch.
  */
 #ifndef R1_TRAIN_H
 #define R1_TRAIN_H

@@ -3,6 +3,7 @@
 #define R1_TRAIN_IMPL_H
 
 #include "dev_tc.h"
+#include "outlier.h"
 #include "train.h"
 
 enum { TRAIN_SILENT_ROWS = 16384 };
@@ -48,7 +49,8 @@ struct train_layer {
 				 * fired, 0: never */
 	float *mean_x, *mean_y;	/* device */
 	double scale_x, scale_y;	/* x' = (x - mean_x) scale_x */
-	double limit_x, limit_y;	/* squared norms above: outliers; 0: none */
+	struct outlier norms_x, norms_y;	/* of the first n_norms rows */
+	uint64_t n_norms;
 	double theta;		/* BatchTopK's threshold; 0: none yet */
 	int started, given;	/* given: weights came by train_layer_init */
 	int given_threshold;	/* these as well, plain, not yet logarithms */
@@ -96,8 +98,9 @@ int train_loss(struct train_layer *t, size_t n, struct dev_tc_part *part,
 int train_apply(struct train_layer *t, const struct dev_tc_part *part,
                 size_t n_parts, size_t n, const struct dev_tc_opt *o,
                 struct err *e);
-/* Which of n raw rows stay, into work->rows; norms of all into work->sq_*.
- * first: number in the stream of the first, for messages. How many, or -1. */
+/* Which of n raw rows, the stream's from number `first` on, stay, into
+ * work->rows; norms of all into work->sq_*. How many, or -1. Rows behind
+ * n_norms join the norms first. */
 long train_keep(struct train_layer *t, const float *x, const float *y,
                 uint64_t first, size_t n, struct err *e);
 

@@ -156,12 +156,13 @@ static json_t *line_of(const struct train_set *s, int layer,
                        const struct train_stats *v)
 {
 	const struct train_cfg *c = &s->cfg.train;
-	json_t *o = json_pack("{s:I,s:I,s:i,s:f,s:f,s:f,s:f,s:f,s:f,s:I}",
+	json_t *o = json_pack("{s:I,s:I,s:i,s:f,s:f,s:f,s:f,s:f,s:f,s:I,s:f}",
 	                      "step", (json_int_t)v->step, "tokens",
 	                      (json_int_t)v->rows, "layer", layer, "lr", v->lr,
 	                      "loss", v->loss, "fvu", v->fvu, "l0", v->l0,
 	                      "dead", v->dead, "silent", v->silent, "outliers",
-	                      (json_int_t)v->outliers);
+	                      (json_int_t)v->outliers, "outlier_share",
+	                      (double)v->outliers / (double)v->rows);
 
 	if (o && c->auxk_alpha > 0)
 		json_object_set_new(o, "auxk", json_real(v->auxk));

@@ -1,6 +1,5 @@
 /* Where a transcoder starts: statistics of the first rows, first weights. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "mem.h"
@@ -42,36 +41,23 @@ static void rng_gauss(struct rng *r, float *out, size_t n)
 
 /* ---- statistics --------------------------------------------------------- */
 
-static int ascending(const void *a, const void *b)
-{
-	double p = *(const double *)a, q = *(const double *)b;
-
-	return (p > q) - (p < q);
-}
-
-/* Squared norm above which a row is an outlier, from those of n rows. */
-static double limit(const double *sq, size_t n, double factor, double *sorted)
-{
-	memcpy(sorted, sq, n * sizeof(*sq));
-	qsort(sorted, n, sizeof(*sorted), ascending);
-	return sorted[n / 2] * factor * factor;
-}
-
-static int set_limits(struct train_layer *t, size_t n, struct err *e)
+/* The norms of all n held rows are known before the first is judged. */
+static int add_norms(struct train_layer *t, size_t n, struct err *e)
 {
 	const struct dev_tc_ops *k = train_ops(t)->tc;
 	const float *x = t->held_x ? t->held_x : t->held_y;
-	double *sq = mem_scratch(n, 2 * sizeof(*sq), e);
+	double *sq = mem_scratch(n, sizeof(*sq), e);
 	int rc = -1;
 
 	if (!sq)
 		return -1;
 	if (k->row_sq(t->dev, x, n, t->cfg.tc.d_in, NULL, sq, e) < 0)
 		goto done;
-	t->limit_x = limit(sq, n, t->cfg.outlier, sq + n);
+	outlier_add(&t->norms_x, sq, n);
 	if (k->row_sq(t->dev, t->held_y, n, t->cfg.tc.d_out, NULL, sq, e) < 0)
 		goto done;
-	t->limit_y = limit(sq, n, t->cfg.outlier, sq + n);
+	outlier_add(&t->norms_y, sq, n);
+	t->n_norms = n;
 	rc = 0;
 done:
 	mem_free(sq);
@@ -349,7 +335,7 @@ int train_start(struct train_layer *t, size_t n, struct err *e)
 	struct train_param p[TRAIN_PARAMS];
 	int n_params = train_params(t, p), i;
 
-	if (t->cfg.outlier > 0 && set_limits(t, n, e) < 0)
+	if (add_norms(t, n, e) < 0)
 		return -1;
 	if (t->cfg.recipe == TRAIN_R1 ? start_r1(t, n, e) < 0
 	                              : start_sparsify(t, n, e) < 0)

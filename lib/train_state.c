@@ -9,16 +9,17 @@
 
 enum {
 	PART = 1 << 22,		/* bytes moved at a time */
-	NUMBERS = 14,
-	TENSORS_MAX = TRAIN_PARAMS * 3 + 5
+	NUMBERS = 13,
+	TENSORS_MAX = TRAIN_PARAMS * 3 + 7
 };
 
-/* A tensor of the file and where it lives on the device. */
+/* A tensor of the file and where it lives: on the device or the host. */
 struct piece {
 	char name[32];
 	enum dtype type;
 	size_t rows, cols, bytes;
 	void *data;
+	int host;
 };
 
 static void add_piece(struct piece *p, size_t *n, const char *name,
@@ -33,6 +34,7 @@ static void add_piece(struct piece *p, size_t *n, const char *name,
 	q->cols = cols;
 	q->bytes = rows * cols * each;
 	q->data = data;
+	q->host = 0;
 }
 
 static size_t pieces(struct train_layer *t, struct piece *p)
@@ -55,6 +57,12 @@ static size_t pieces(struct train_layer *t, struct piece *p)
 	add_piece(p, &n, "mean_y", "", DT_F32, 4, c->d_out, 1, t->mean_y);
 	add_piece(p, &n, "live", "", DT_U8, 1, c->n_latents, 1, t->live);
 	add_piece(p, &n, "last", "", DT_U64, 8, c->n_latents, 1, t->last);
+	add_piece(p, &n, "norms_x", "", DT_U64, 8, OUTLIER_BINS, 1,
+	          t->norms_x.bin);
+	p[n - 1].host = 1;
+	add_piece(p, &n, "norms_y", "", DT_U64, 8, OUTLIER_BINS, 1,
+	          t->norms_y.bin);
+	p[n - 1].host = 1;
 	return n;
 }
 
@@ -64,7 +72,7 @@ static void numbers_of(const struct train_layer *t, double *v)
 	const struct train_stats *s = &t->stats;
 	const double all[NUMBERS] = {
 		(double)s->step, (double)s->rows, (double)s->outliers,
-		t->scale_x, t->scale_y, t->limit_x, t->limit_y, s->lr, s->loss,
+		t->scale_x, t->scale_y, (double)t->n_norms, s->lr, s->loss,
 		s->fvu, s->l0, s->auxk, s->multi, t->theta
 	};
 
@@ -80,15 +88,14 @@ static void numbers_to(struct train_layer *t, const double *v)
 	s->outliers = (uint64_t)v[2];
 	t->scale_x = v[3];
 	t->scale_y = v[4];
-	t->limit_x = v[5];
-	t->limit_y = v[6];
-	s->lr = v[7];
-	s->loss = v[8];
-	s->fvu = v[9];
-	s->l0 = v[10];
-	s->auxk = v[11];
-	s->multi = v[12];
-	t->theta = v[13];
+	t->n_norms = (uint64_t)v[5];
+	s->lr = v[6];
+	s->loss = v[7];
+	s->fvu = v[8];
+	s->l0 = v[9];
+	s->auxk = v[10];
+	s->multi = v[11];
+	t->theta = v[12];
 }
 
 static int put_piece(struct train_layer *t, struct safet_out *o,
@@ -96,6 +103,8 @@ static int put_piece(struct train_layer *t, struct safet_out *o,
 {
 	size_t at, n;
 
+	if (p->host)
+		return safet_put(o, p->name, p->data, p->bytes, e);
 	for (at = 0; at < p->bytes; at += n) {
 		n = p->bytes - at < PART ? p->bytes - at : PART;
 		if (train_ops(t)->get(t->dev, part, (char *)p->data + at, n,
@@ -158,7 +167,10 @@ static int load_piece(struct train_layer *t, const struct safet *s,
 	if (q->type != p->type)
 		return err_set(e, ERR_FORMAT, "%s is %s, wanted %s", p->name,
 		               dtype_name(q->type), dtype_name(p->type));
-	return train_ops(t)->put(t->dev, p->data, q->data, p->bytes, e);
+	if (!p->host)
+		return train_ops(t)->put(t->dev, p->data, q->data, p->bytes, e);
+	memcpy(p->data, q->data, p->bytes);
+	return 0;
 }
 
 int train_layer_load(struct train_layer *t, const char *path, struct err *e)

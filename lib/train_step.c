@@ -11,12 +11,21 @@ long train_keep(struct train_layer *t, const float *x, const float *y,
 {
 	struct train_work *w = t->work;
 	const struct dev_tc_ops *k = train_ops(t)->tc;
-	size_t i;
+	size_t i, seen;
+	double limit_x, limit_y;
 	long kept = 0;
 
 	if (k->row_sq(t->dev, x, n, t->cfg.tc.d_in, NULL, w->sq_x, e) < 0 ||
 	    k->row_sq(t->dev, y, n, t->cfg.tc.d_out, NULL, w->sq_y, e) < 0)
 		return -1;
+	if (first + n > t->n_norms) {
+		seen = t->n_norms > first ? (size_t)(t->n_norms - first) : 0;
+		outlier_add(&t->norms_x, w->sq_x + seen, n - seen);
+		outlier_add(&t->norms_y, w->sq_y + seen, n - seen);
+		t->n_norms = first + n;
+	}
+	limit_x = outlier_limit(&t->norms_x, t->cfg.outlier);
+	limit_y = outlier_limit(&t->norms_y, t->cfg.outlier);
 	for (i = 0; i < n; i++) {
 		if (!isfinite(w->sq_x[i]) || !isfinite(w->sq_y[i]))
 			return err_set(e, ERR_FORMAT, "layer %d: %s of row "
@@ -24,8 +33,7 @@ long train_keep(struct train_layer *t, const float *x, const float *y,
 			               isfinite(w->sq_x[i]) ? "output"
 			               : "input",
 			               (unsigned long long)(first + i));
-		if ((t->limit_x > 0 && w->sq_x[i] > t->limit_x) ||
-		    (t->limit_y > 0 && w->sq_y[i] > t->limit_y))
+		if (w->sq_x[i] > limit_x || w->sq_y[i] > limit_y)
 			continue;
 		w->rows[kept++] = (uint32_t)i;
 	}

@@ -45,6 +45,18 @@ refuses 'no such model' 1 "$w/none" tceval --model "$w/none" --transcoders "$tc"
 refuses 'too few tokens' 1 'too few tokens' ev $small --skip 100 <"$tok"
 refuses 'more latents than there are' 2 '128 latents' ev -k 1000 <"$tok"
 
+# Tiny models have no sinks: a small factor makes some of their positions ones.
+ev --outlier 1.1 <"$tok" >"$w/some.json"; ev --outlier 0 <"$tok" >"$w/all.json"
+if jq -en --slurpfile a "$w/some.json" --slurpfile b "$w/all.json" '
+	$a[0].settings.outlier == 1.1 and $b[0].settings.outlier == 0 and
+	([$a[0].layers, $b[0].layers] | transpose | all(.[0].outlier_share > 0.02 and
+	.[0].outlier_share < 0.7 and .[1].outliers == 0 and .[0].fvu_all == .[1].fvu and
+	.[0].fvu != .[1].fvu and .[0].ce_increase != .[1].ce_increase and
+	.[0].zero_kl < .[1].zero_kl)) and
+	$a[0].tokens.fvu_positions == $b[0].tokens.fvu_positions' >/dev/null
+then ok 'outliers keep their MLP and are counted apart'; else not 'outliers keep their MLP and are counted apart'; fi
+refuses 'nothing but outliers' 1 'layer 0: every position is an outlier' ev --outlier 0.001 <"$tok"
+
 spoil; rm -r "$w/tc/layers.1.mlp"
 refuses 'a missing layer, asked for' 1 'layers.1.mlp' ev --transcoders "$w/tc" --layers 0-2 <"$tok"
 if ev $small --transcoders "$w/tc" <"$tok" | jq -e '.all.layers == [0, 2, 3]' >/dev/null

@@ -46,7 +46,7 @@ for recipe in r1 sparsify; do
 done
 check "a line for each step and layer" "[ \$(wc -l <fused.r1.jsonl) = 400 ]"
 check "metrics name what they should" \
-	"head -n 1 fused.r1.jsonl | jq -e '(keys | sort) == [\"dead\",\"fvu\",\"l0\",\"layer\",\"loss\",\"lr\",\"outliers\",\"silent\",\"step\",\"time\",\"tokens\"]' >/dev/null"
+	"head -n 1 fused.r1.jsonl | jq -e '(keys | sort) == [\"dead\",\"fvu\",\"l0\",\"layer\",\"loss\",\"lr\",\"outlier_share\",\"outliers\",\"silent\",\"step\",\"time\",\"tokens\"]' >/dev/null"
 # Least squares fits the start's rows too well: compare with steps after them.
 learns="jq -se '[.[] | select(.layer == 0) | .fvu] | (.[-5:] | add) < 0.95 * (.[11:16] | add)'"
 check "it learns" "$learns fused.r1.jsonl >/dev/null"
