@@ -3,19 +3,18 @@
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
 #include "mem.h"
-#include "metrics.h"
 #include "model.h"
-#include "progress.h"
 #include "ranges.h"
 #include "rec.h"
-#include "train_set.h"
+#include "train_feed.h"
 
 struct opts {
-	const char *model, *out, *layers, *recipe, *optimizer, *init, *variant;
+	const char *model, *out, *grid, *layers, *recipe, *optimizer, *init, *variant;
 	double l0_weight, bandwidth, lr, decay, auxk_alpha, ridge, outlier;
 	int64_t k_anneal, warmup, batch, tokens, expansion, latents, k, dead_tokens;
 	int64_t start_tokens, skip, save_every, log_every, forward;
@@ -27,6 +26,8 @@ static const struct cli_opt options[] = {
 	        "Hugging Face folder or GGUF file, for tokens on stdin"),
 	CLI_STR('o', "out", struct opts, out, "DIR", NULL,
 	        "where checkpoints go"),
+	CLI_STR(0, "grid", struct opts, grid, "FILE", NULL,
+	        "a run for each line, with the options there besides these"),
 	CLI_STR('l', "layers", struct opts, layers, "LIST", "all",
 	        "layers to train, as 0,4-7"),
 	CLI_CHOICE(0, "recipe", struct opts, recipe, "r1|sparsify", "r1",
@@ -101,24 +102,31 @@ static const struct cli_tool tool = {
 	.options = options
 };
 
+/* The command line, or that and a line of the grid. */
+struct run {
+	struct opts o;
+	struct cli_common c;
+};
+
 struct job {
-	const struct opts *o;
+	const struct opts *o;	/* of the first: what all share */
 	const struct cli_common *c;
+	struct run *run;
+	size_t n_runs, runs_cap;
+	char **text;		/* the grid's lines, which options point into */
+	size_t text_cap;
 	struct dev *dev;
-	struct train_set_cfg cfg;
-	struct train_set *set;
-	struct metrics *metrics;
-	struct progress progress;
-	uint64_t behind;	/* rows that a resumed run has had, still to
-				 * pass over */
-	uint64_t n_done;	/* rows handed on or passed over */
+	struct train_feed *feed;
+	int layers[TRAIN_SET_LAYERS], n_layers;
+	uint32_t d_in, d_out;
+	uint64_t n_rows_before;	/* rows of the stream so far */
 	int done;		/* nothing left to learn; all is written */
 	char input[512];
 
 	/* acts/1 */
 	struct rec_acts_in *acts;
 	struct rec_acts_head head;
-	int at[TRAIN_SET_LAYERS];	/* of cfg.layers in the record */
+	int at[TRAIN_SET_LAYERS];	/* of layers in the record */
 	float *host[2], *rows[2];	/* x, y; host and device */
 	size_t rows_cap;
 
@@ -126,7 +134,7 @@ struct job {
 	struct rec_tokens_in *tokens;
 	struct rec_tokens_head thead;
 	struct model *model;
-	struct model_run *run;
+	struct model_run *pass;
 	uint32_t *ids;
 	size_t *start, n_rows, n_seqs, room;
 	int n_pushed;		/* layers of this block */
@@ -184,70 +192,131 @@ static void train_config(const struct opts *o, const struct cli_common *c,
 		          (long long)o->tokens, (long long)o->batch);
 }
 
-/* ---- lines and saves ----------------------------------------------------- */
-
-static int emit(void *ctx, json_t *line, struct err *e)
+/* After each block of n rows, given to all layers. */
+static int settle(struct job *j, size_t n, struct err *e)
 {
-	struct job *j = ctx;
-	double rate = progress_rate(&j->progress, j->n_done);
-	double all = (double)(j->cfg.train.n_steps * j->cfg.train.batch);
-	double left = all - (double)j->n_done;
-	json_t *time = json_pack("{s:f}", "tokens_per_s", rate);
+	int done;
 
-	if (time && all > 0 && rate > 0)
-		json_object_set_new(time, "eta_s",
-		                    json_real(left > 0 ? left / rate : 0));
-	json_object_set_new(line, "time", time);
-	return metrics_write(j->metrics, line, e);
+	j->n_rows_before += n;
+	done = train_feed_settle(j->feed, j->n_rows_before, e);
+	if (done < 0)
+		return -1;
+	j->done = done;
+	return stopped && !done ? train_feed_stop(j->feed, e) : 0;
 }
 
-static int save_and_stop(struct job *j, struct err *e)
+/* How many of the next n rows every run has had. */
+static size_t behind(const struct job *j, size_t n)
 {
-	uint64_t step = train_set_step(j->set);
+	uint64_t had = train_feed_behind(j->feed);
 
-	if (step == 0)
-		return err_set(e, ERR_STOP, "stopped before the first step; "
-		               "nothing to save");
-	if (train_set_save(j->set, e) < 0)
-		return -1;
-	return err_set(e, ERR_STOP, "stopped; step %llu is saved, --resume "
-	               "goes on", (unsigned long long)step);
+	had = had > j->n_rows_before ? had - j->n_rows_before : 0;
+	return had < n ? (size_t)had : n;
 }
 
-static int finish(struct job *j, struct err *e)
+/* ---- the grid --------------------------------------------------------------- */
+
+static int add_run(struct job *j, const struct opts *o,
+                   const struct cli_common *c, char *text, struct err *e)
 {
-	if (train_set_finish(j->set, metrics_wanted(j->metrics) ? emit : NULL,
-	                     j, e) < 0)
+	if (mem_grow(&j->run, &j->runs_cap, j->n_runs + 1, sizeof(*j->run),
+	             e) < 0 ||
+	    mem_grow(&j->text, &j->text_cap, j->n_runs + 1, sizeof(*j->text),
+	             e) < 0)
 		return -1;
-	progress_end(&j->progress, j->n_done, NULL);
-	j->done = 1;
+	j->run[j->n_runs].o = *o;
+	j->run[j->n_runs].c = *c;
+	j->text[j->n_runs++] = text;
 	return 0;
 }
 
-/* After each block of rows, given to all layers. */
-static int settle(struct job *j, struct err *e)
+static int one_run(struct job *j, struct err *e)
 {
-	char note[32];
-
-	if (train_set_settle(j->set, metrics_wanted(j->metrics) ? emit : NULL,
-	                     j, e) < 0)
-		return -1;
-	if (train_set_finished(j->set))
-		return finish(j, e);
-	snprintf(note, sizeof(note), "fvu %.4f", train_set_fvu(j->set));
-	progress_at(&j->progress, j->n_done, train_set_step(j->set) ? note
-	                                                       : "starting");
-	return stopped ? save_and_stop(j, e) : 0;
+	if (!j->o->out)
+		cli_usage(&tool, "--out is missing");
+	return add_run(j, j->o, j->c, NULL, e);
 }
 
-/* How many of the next n rows a resumed run has had. */
-static size_t pass_over(struct job *j, size_t n)
+static int same_word(const char *a, const char *b)
 {
-	size_t m = j->behind < n ? (size_t)j->behind : n;
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
 
-	j->behind -= m;
-	j->n_done += n;
-	return m;
+/* One stream, one pass: what makes the rows is the same for all. */
+static void check_run(const struct job *j, const struct run *r, size_t line)
+{
+	const struct opts *a = j->o, *b = &r->o;
+	const char *what = !same_word(a->model, b->model) ? "--model"
+		: !same_word(a->layers, b->layers) ? "--layers"
+		: a->skip != b->skip ? "--skip"
+		: a->forward != b->forward ? "--forward"
+		: !same_word(a->grid, b->grid) ? "--grid"
+		: !same_word(j->c->device, r->c.device) ? "--device"
+		: j->c->threads != r->c.threads ? "--threads" : NULL;
+
+	if (what)
+		cli_usage(&tool, "%s: line %zu: %s is for all runs", a->grid,
+		          line, what);
+	if (!b->out)
+		cli_usage(&tool, "%s: line %zu: --out is missing", a->grid,
+		          line);
+}
+
+/* A line's words behind those of the command line, as if typed there. */
+static int read_line(struct job *j, int argc, char **words, const char *line,
+                     size_t number, struct err *e)
+{
+	enum { WORDS = 256 };
+	char *text = mem_strdup(line, e), *at = NULL, *word, **all;
+	struct run r;
+	int n = argc, rc = -1;
+
+	all = text ? mem_array((size_t)argc + WORDS + 1, sizeof(*all), e)
+	           : NULL;
+	if (!all)
+		goto done;
+	memcpy(all, words, (size_t)argc * sizeof(*all));
+	for (word = strtok_r(text, " \t\r\n", &at); word;
+	     word = strtok_r(NULL, " \t\r\n", &at)) {
+		if (n == argc + WORDS) {
+			err_set(e, ERR_USAGE, "%s: line %zu: more than %d "
+			        "words", j->o->grid, number, WORDS);
+			goto done;
+		}
+		all[n++] = word;
+	}
+	rc = 0;
+	if (n == argc || all[argc][0] == '#')
+		goto done;
+	cli_parse(&tool, n, all, &r.o, sizeof(r.o), &r.c);
+	check_run(j, &r, number);
+	rc = add_run(j, &r.o, &r.c, text, e);
+	if (rc == 0)
+		text = NULL;
+done:
+	mem_free(all);
+	mem_free(text);
+	return rc;
+}
+
+static int read_grid(struct job *j, int argc, char **words, struct err *e)
+{
+	FILE *f = fopen(j->o->grid, "r");
+	char *line = NULL;
+	size_t cap = 0, n = 0;
+	int rc = 0;
+
+	if (!f)
+		return err_sys(e, "%s", j->o->grid);
+	while (rc == 0 && getline(&line, &cap, f) > 0)
+		rc = read_line(j, argc, words, line, ++n, e);
+	if (rc == 0 && ferror(f))
+		rc = err_sys(e, "%s", j->o->grid);
+	if (rc == 0 && j->n_runs == 0)
+		rc = err_set(e, ERR_FORMAT, "%s: names no run", j->o->grid);
+	free(line);
+	fclose(f);
+	return rc;
 }
 
 /* ---- stored activations --------------------------------------------------- */
@@ -295,28 +364,29 @@ static int fetch(struct job *j, int side, const void *data, size_t n,
 
 static int take_record(struct job *j, const struct rec_acts *a, struct err *e)
 {
-	size_t first = 0, n;
+	size_t first = 0, n, had;
 	int i;
 
 	while (first < a->n && a->positions[first] < j->o->skip)
 		first++;
-	if (train_set_ids(j->set, a->ids + first, a->n - first, e) < 0)
-		return -1;
-	first += pass_over(j, a->n - first);
 	n = a->n - first;
-	if (n == 0)
-		return settle(j, e);
+	if (train_feed_ids(j->feed, a->ids + first, n, e) < 0)
+		return -1;
+	had = behind(j, n);
+	if (had == n)
+		return settle(j, n, e);
+	first += had;
 	if (room_for(j, a->n, e) < 0)
 		return -1;
-	for (i = 0; i < j->cfg.n_layers; i++) {
-		if ((!j->o->sae &&
+	for (i = 0; i < j->n_layers; i++) {
+		if ((train_feed_wants_x(j->feed) &&
 		     fetch(j, 0, a->x[j->at[i]], a->n, first, e) < 0) ||
 		    fetch(j, 1, a->y[j->at[i]], a->n, first, e) < 0 ||
-		    train_set_push(j->set, i, j->rows[j->o->sae], j->rows[1],
-		                   n, e) < 0)
+		    train_feed_push(j->feed, i, j->n_rows_before + had,
+		                    j->rows[0], j->rows[1], n - had, e) < 0)
 			return -1;
 	}
-	return settle(j, e);
+	return settle(j, n, e);
 }
 
 /* The rest of the stream is read to its end when enough was taken: a cut
@@ -358,46 +428,43 @@ static int open_stored(struct job *j, struct stream_in *in, struct err *e)
 			               "%u to %u", wanted[i], j->head.n_layers,
 			               j->head.layers[0],
 			               j->head.layers[j->head.n_layers - 1]);
-		j->cfg.layers[i] = wanted[i];
+		j->layers[i] = wanted[i];
 		j->at[i] = (int)k;
 	}
-	j->cfg.n_layers = n;
+	j->n_layers = n;
 	snprintf(j->input, sizeof(j->input), "acts/1 of model %s in %s, site "
 	         "%s, skip %lld", j->head.model, dtype_name(j->head.dtype),
 	         j->head.site, (long long)j->o->skip);
-	train_config(j->o, j->c, j->head.d_in, j->head.d_out, &j->cfg.train);
+	j->d_in = j->head.d_in;
+	j->d_out = j->head.d_out;
 	return 0;
 }
 
 /* ---- fused with the model -------------------------------------------------- */
 
-/* model_tap_fn: the block's rows, but for skipped positions and those behind a
- * resumed run, to the layer's transcoder. */
+/* model_tap_fn: the block's rows, but for skipped positions and those that every
+ * run has had, to the layer's transcoders. */
 static int tap(void *ctx, int layer, const float *x, float *y, size_t n,
                struct err *e)
 {
 	struct job *j = ctx;
-	size_t dim = model_cfg(j->model)->d_model, i, first, m;
-	size_t skip = (size_t)j->o->skip, behind = (size_t)j->behind;
+	size_t dim = j->d_in, i, first, m, had;
+	size_t skip = (size_t)j->o->skip, rows = 0;
+	size_t gone = behind(j, n);
 
-	(void)n;
-	if (j->n_pushed == j->cfg.n_layers ||
-	    j->cfg.layers[j->n_pushed] != layer)
+	if (j->n_pushed == j->n_layers || j->layers[j->n_pushed] != layer)
 		return 0;
 	for (i = 0; i < j->n_seqs; i++) {
 		first = j->start[i] + skip;
 		m = j->start[i + 1] - first;
-		if (behind >= m) {
-			behind -= m;
-			continue;
-		}
-		first += behind;
-		m -= behind;
-		behind = 0;
-		if (train_set_push(j->set, j->n_pushed,
-		                   (j->o->sae ? y : x) + first * dim,
-		                   y + first * dim, m, e) < 0)
+		had = gone > rows ? gone - rows < m ? gone - rows : m : 0;
+		if (had < m &&
+		    train_feed_push(j->feed, j->n_pushed,
+		                    j->n_rows_before + rows + had,
+		                    x + (first + had) * dim,
+		                    y + (first + had) * dim, m - had, e) < 0)
 			return -1;
+		rows += m;
 	}
 	j->n_pushed++;
 	return 0;
@@ -412,17 +479,16 @@ static int run_block(struct job *j, struct err *e)
 	if (j->n_seqs == 0)
 		return 0;
 	for (i = 0; i < j->n_seqs; i++)
-		if (train_set_ids(j->set, j->ids + j->start[i] + skip,
-		                  j->start[i + 1] - j->start[i] - skip, e) < 0)
+		if (train_feed_ids(j->feed, j->ids + j->start[i] + skip,
+		                   j->start[i + 1] - j->start[i] - skip, e) < 0)
 			return -1;
 	j->n_pushed = 0;
-	if (j->behind < rows &&
-	    model_forward(j->run, &b, j->cfg.layers[j->cfg.n_layers - 1], tap,
-	                  j, e) < 0)
+	if (behind(j, rows) < rows &&
+	    model_forward(j->pass, &b, j->layers[j->n_layers - 1], tap, j,
+	                  e) < 0)
 		return -1;
-	pass_over(j, rows);
 	j->n_rows = j->n_seqs = 0;
-	return settle(j, e);
+	return settle(j, rows, e);
 }
 
 static int check_sequence(const struct job *j, const struct rec_tokens *t,
@@ -481,9 +547,9 @@ static int open_fused(struct job *j, struct stream_in *in, struct err *e)
 	if (!j->model)
 		return -1;
 	c = model_cfg(j->model);
-	j->cfg.n_layers = ranges_parse(j->o->layers, (int)c->n_layers,
-	                               j->cfg.layers, e);
-	if (j->cfg.n_layers < 0)
+	j->n_layers = ranges_parse(j->o->layers, (int)c->n_layers, j->layers,
+	                           e);
+	if (j->n_layers < 0)
 		return err_wrap(e, "--layers");
 	j->room = j->thead.n_ctx < c->n_ctx ? j->thead.n_ctx : c->n_ctx;
 	if (j->room < (size_t)j->o->forward)
@@ -493,8 +559,8 @@ static int open_fused(struct job *j, struct stream_in *in, struct err *e)
 	         j->thead.tokenizer[0] ? j->thead.tokenizer : "unknown",
 	         c->fingerprint, j->room, REC_SITE_MLP,
 	         (long long)j->o->skip);
-	train_config(j->o, j->c, c->d_model, c->d_model, &j->cfg.train);
-	if (!(j->run = model_run_new(j->model, j->room, e)) ||
+	j->d_in = j->d_out = c->d_model;
+	if (!(j->pass = model_run_new(j->model, j->room, e)) ||
 	    !(j->ids = mem_array(j->room, sizeof(*j->ids), e)) ||
 	    !(j->start = mem_array(j->room + 1, sizeof(*j->start), e)))
 		return -1;
@@ -521,40 +587,44 @@ static int open_input(struct job *j, struct err *e)
 
 static int begin(struct job *j, struct err *e)
 {
+	struct train_feed_run *runs = mem_array(j->n_runs, sizeof(*runs), e);
 	struct log log = cli_log(&tool);
-	int found = 0;
+	size_t i;
 
-	j->cfg.out = j->o->out;
-	j->cfg.save_every = (uint64_t)j->o->save_every;
-	j->cfg.log_every = (uint64_t)j->o->log_every;
-	j->cfg.keep_state = j->o->keep_state;
-	j->cfg.input = j->input;
-	if (j->c->progress)
-		log_say(&log, "%d layers of %u latents: %.2f GiB",
-		        j->cfg.n_layers, j->cfg.train.tc.n_latents,
-		        (double)train_set_bytes(&j->cfg) / 0x1p30);
-	if (!(j->set = train_set_new(&j->cfg, j->dev, e)))
+	if (!runs)
 		return -1;
-	if (j->o->resume &&
-	    (found = train_set_resume(j->set, &j->behind, &j->done, e)) < 0)
+	for (i = 0; i < j->n_runs; i++) {
+		const struct opts *o = &j->run[i].o;
+		struct train_set_cfg *c = &runs[i].cfg;
+
+		train_config(o, &j->run[i].c, j->d_in, j->d_out, &c->train);
+		memcpy(c->layers, j->layers, sizeof(c->layers));
+		c->n_layers = j->n_layers;
+		c->out = o->out;
+		c->save_every = (uint64_t)o->save_every;
+		c->log_every = (uint64_t)o->log_every;
+		c->keep_state = o->keep_state;
+		c->input = j->input;
+		runs[i].init = o->init;
+		runs[i].resume = o->resume;
+		runs[i].metrics = j->run[i].c.metrics;
+		if (j->c->progress)
+			log_say(&log, "%s: %d layers of %u latents: %.2f GiB",
+			        c->out, c->n_layers, c->train.tc.n_latents,
+			        (double)train_set_bytes(c) / 0x1p30);
+	}
+	j->feed = train_feed_new(runs, (int)j->n_runs, j->dev, j->c->progress
+	                         ? cli_progress : NULL, (void *)&tool, e);
+	mem_free(runs);
+	if (!j->feed)
 		return -1;
-	if (!found && j->o->init && train_set_init(j->set, j->o->init, e) < 0)
-		return -1;
-	if (found && !j->done)
-		j->metrics = metrics_resume(j->c->metrics, "step",
-		                            (int64_t)train_set_step(j->set), e);
-	else	/* a run that reached its end keeps its lines */
-		j->metrics = metrics_open(j->c->metrics, j->done, e);
-	if (!j->metrics)
-		return -1;
-	progress_start(&j->progress, j->c->progress ? cli_progress : NULL,
-	               (void *)&tool, "tokens", j->behind,
-	               j->cfg.train.n_steps * j->cfg.train.batch);
+	j->done = train_feed_behind(j->feed) == UINT64_MAX;
 	return 0;
 }
 
 static void release(struct job *j)
 {
+	size_t i;
 	int side;
 
 	for (side = 0; side < 2; side++) {
@@ -564,12 +634,20 @@ static void release(struct job *j)
 	}
 	mem_free(j->ids);
 	mem_free(j->start);
-	train_set_free(j->set);
-	model_run_free(j->run);
+	train_feed_free(j->feed);
+	model_run_free(j->pass);
 	model_free(j->model);
 	rec_acts_close(j->acts);
 	rec_tokens_close(j->tokens);
 	dev_free(j->dev);
+	for (i = 0; i < j->n_runs; i++) {
+		if (j->text)
+			mem_free(j->text[i]);
+		if (i)
+			free(j->run[i].c.command);
+	}
+	mem_free(j->text);
+	mem_free(j->run);
 }
 
 static int run(struct job *j, struct err *e)
@@ -577,9 +655,10 @@ static int run(struct job *j, struct err *e)
 	if (!(j->dev = dev_open(j->c->device, j->c->threads, e)) ||
 	    open_input(j, e) < 0 || begin(j, e) < 0)
 		return -1;
-	if ((j->acts ? run_stored(j, e) : run_fused(j, e)) < 0)
+	if ((j->acts ? run_stored(j, e) : run_fused(j, e)) < 0 ||
+	    (!j->done && train_feed_finish(j->feed, e) < 0))
 		return -1;
-	return j->done ? 0 : finish(j, e);
+	return train_feed_close(j->feed, e);
 }
 
 int main(int argc, char **argv)
@@ -589,16 +668,20 @@ int main(int argc, char **argv)
 	struct cli_common c;
 	struct err e = { 0 };
 	struct job j = { .o = &o, .c = &c };
+	char **words;
 	int rc;
 
+	/* cli_parse puts argv in another order */
+	if (!(words = mem_array((size_t)argc + 1, sizeof(*words), &e)))
+		cli_die(&tool, &e);
+	memcpy(words, argv, (size_t)argc * sizeof(*words));
 	cli_parse(&tool, argc, argv, &o, sizeof(o), &c);
-	if (!o.out)
-		cli_usage(&tool, "--out is missing");
+	rc = o.grid ? read_grid(&j, argc, words, &e) : one_run(&j, &e);
+	mem_free(words);
 	sigaction(SIGTERM, &act, NULL);
 	sigaction(SIGINT, &act, NULL);
-	rc = run(&j, &e);
-	if (metrics_close(j.metrics, rc < 0 ? NULL : &e) < 0)
-		rc = -1;
+	if (rc == 0)
+		rc = run(&j, &e);
 	release(&j);
 	if (rc < 0)
 		cli_die(&tool, &e);

@@ -123,9 +123,10 @@ static int write_manifest(struct train_set *s, int generation, int done,
 
 	train_layer_stats(s->layer[0].t, &v);
 	snprintf(ids, sizeof(ids), "%016llx", (unsigned long long)s->ids_mark);
-	j = json_pack("{s:i,s:s,s:i,s:b,s:I,s:I,s:s,s:o,s:s}",
+	j = json_pack("{s:i,s:s,s:i,s:b,s:I,s:I,s:I,s:s,s:o,s:s}",
 	              "tctrain", 1, "version", R1_VERSION,
 	              "generation", generation, "done", done,
+	              "bytes", (json_int_t)train_set_bytes(&s->cfg),
 	              "step", (json_int_t)v.step,
 	              "rows", (json_int_t)v.rows, "ids", ids,
 	              "config", config_json(s), "input", s->cfg.input);
