@@ -249,8 +249,8 @@ static json_t *head(const struct opts *o, const struct eval_opt *v,
 	                 (json_int_t)o->k, "skip", (json_int_t)o->skip,
 	                 "outlier", o->outlier,
 	                 "batch", (json_int_t)o->batch, "ablations", ablations,
-	                 "base", "ce", eval_json_number(r->ce), "ablation_ce",
-	                 eval_json_number(r->ablation_ce));
+	                 "base", "ce", json_finite(r->ce), "ablation_ce",
+	                 json_finite(r->ablation_ce));
 }
 
 static int report(const struct opts *o, const struct eval_result *r,

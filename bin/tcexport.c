@@ -122,8 +122,8 @@ static int write_layer(const struct export_opt *x, const struct eval_set *s,
 		json_object_set_new(line, "l0_topk", json_real(theta->l0_topk));
 		json_object_set_new(line, "l0", json_real(theta->l0));
 		json_object_set_new(line, "fvu_topk",
-		                    eval_json_number(theta->fvu_topk));
-		json_object_set_new(line, "fvu", eval_json_number(theta->fvu));
+		                    json_finite(theta->fvu_topk));
+		json_object_set_new(line, "fvu", json_finite(theta->fvu));
 	}
 	rc = line ? json_dumpf(line, stdout, JSON_REAL_PRECISION(7)) : -1;
 	json_decref(line);

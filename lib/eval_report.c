@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "eval.h"
+#include "json.h"
 #include "mem.h"
 
 /* ---- one layer's scalars, in order ---- */
@@ -65,14 +66,9 @@ static int bad(struct err *e)
 	return err_set(e, ERR_MEM, "no memory for the report");
 }
 
-json_t *eval_json_number(double v)
-{
-	return isfinite(v) ? json_real(v) : json_null();
-}
-
 static json_t *number(double v, int whole)
 {
-	return whole ? json_integer((json_int_t)v) : eval_json_number(v);
+	return whole ? json_integer((json_int_t)v) : json_finite(v);
 }
 
 json_t *eval_layer_json(const struct eval_layer *l, struct err *e)

@@ -171,3 +171,8 @@ int json_str(const json_t *obj, const char *key, const char *def,
 	*out = v ? json_string_value(v) : def;
 	return 0;
 }
+
+json_t *json_finite(double v)
+{
+	return isfinite(v) ? json_real(v) : json_null();
+}

@@ -38,4 +38,7 @@ int json_bool(const json_t *obj, const char *key, int def, int *out,
 int json_str(const json_t *obj, const char *key, const char *def,
              const char **out, struct err *e);
 
+/* v as a JSON number, null when it is NaN or infinite. New reference. */
+json_t *json_finite(double v);
+
 #endif
