@@ -253,10 +253,10 @@ static int tap(void *ctx, int layer, const float *x, float *y, size_t n,
 			a->end[(size_t)layer * n + p] = a->n_features;
 		return take_error(a, layer, NULL, x, y, e);
 	}
-	k = t->cfg.k;
+	k = tc_slots(&t->cfg);
 	if (!(a->codes.latent = mem_array(n * k, sizeof(uint32_t), e)) ||
 	    !(a->codes.value = mem_array(n * k, sizeof(float), e)) ||
-	    tc_encode(t, x, n, k, &a->codes, e) < 0 ||
+	    tc_encode(t, x, n, 0, &a->codes, e) < 0 ||
 	    take_features(a, layer, t, own, e) < 0)
 		goto done;
 	rc = take_error(a, layer, t, x, y, e);

@@ -295,7 +295,7 @@ static size_t next_tile(const struct run *r, const struct want *w, size_t n)
 	return i;
 }
 
-/* 1 when asked to stop. */
+/* 1 when asked to stop, which targets are not. */
 static int work_off(struct run *r, struct want *w, size_t n, struct err *e)
 {
 	size_t m;
@@ -303,7 +303,8 @@ static int work_off(struct run *r, struct want *w, size_t n, struct err *e)
 	qsort(w, n, sizeof(*w), by_place);
 	for (; n; w += m, n -= m) {
 		if (r->watch && r->watch->step &&
-		    r->watch->step(r->watch->ctx, r->n_done, r->total))
+		    r->watch->step(r->watch->ctx, r->n_done, r->total) &&
+		    w->node < r->a->n_features)
 			return 1;
 		m = next_tile(r, w, n);
 		if (tile(r, w, m, e) < 0)
@@ -465,9 +466,6 @@ int attr_run(struct attr *a, const struct attr_opt *o,
 		w[i] = (struct want){ a->target[i].layer, a->target[i].pos,
 		                      a->n_features + i };
 	rc = work_off(&r, w, a->n_targets, e);
-	if (rc == 1)
-		rc = err_set(e, ERR_STOP, "stopped before the targets were "
-		             "attributed");
 	if (rc == 0)
 		rc = features(&r, max, e);
 done:

@@ -445,6 +445,7 @@ static void a_stop_leaves_a_graph(void **state)
 
 static void misuse_is_named(void **state)
 {
+	struct attr_opt o = attr_opt_default;
 	struct bench b;
 	uint32_t *ids;
 
@@ -470,6 +471,12 @@ static void misuse_is_named(void **state)
 	assert_int_equal(attr_target_feature(b.attr, 4, 0, 3, &e), -1);
 	assert_int_equal(attr_target_feature(b.attr, 1, 128, 3, &e), -1);
 	assert_string_equal(e.msg, "latent 128 wanted, layer 1 has 0 to 127");
+	o.rows_bytes = 1000;
+	o.scratch = "/nonexistent";
+	assert_int_equal(attr_target_token(b.attr, 3, 5, &e), 0);
+	assert_int_equal(attr_run(b.attr, &o, NULL, &e), -1);
+	assert_int_equal(e.code, ERR_IO);
+	assert_non_null(strstr(e.msg, "/nonexistent/attr."));
 	assert_null(attr_set_open("tests/golden/tiny-llama/transcoders", "4",
 	                          b.model, 0, &e));
 	assert_null(attr_set_open("tests/golden", "all", b.model, 0, &e));

@@ -1,0 +1,586 @@
+/* attrgraph: attribution graphs of prompts.
+ * stdout or files: Neuronpedia's JSON, or graph/1. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "attr.h"
+#include "attrgraph.h"
+#include "cli.h"
+#include "dev.h"
+#include "docs.h"
+#include "file.h"
+#include "json.h"
+#include "mem.h"
+#include "metrics.h"
+#include "progress.h"
+#include "stream.h"
+#include "tok.h"
+
+struct opts {
+	const char *model, *transcoders, *layers, *tokenizer;
+	struct cli_list prompt;
+	const char *file, *prompts, *template, *system, *begin;
+	struct cli_list at, token, diff, feature;
+	int64_t max_logits, max_features, batch, update, memory;
+	double desired_prob, node_threshold, edge_threshold, deadline;
+	const char *scratch, *features, *slug, *scan, *source_set, *describe;
+	const char *format, *out;
+	int skip_done;
+};
+
+static const struct cli_opt options[] = {
+	CLI_STR('m', "model", struct opts, model, "MODEL", NULL,
+	        "Hugging Face folder or GGUF file (required)"),
+	CLI_STR('t', "transcoders", struct opts, transcoders, "DIR", NULL,
+	        "folder of layers.N.mlp/; without: errors only"),
+	CLI_STR('l', "layers", struct opts, layers, "LIST", "all",
+	        "layers whose transcoders are used, as 0,4-7"),
+	CLI_STR(0, "tokenizer", struct opts, tokenizer, "PATH", NULL,
+	        "tokenizer; default: the model's"),
+	CLI_LIST('p', "prompt", struct opts, prompt, "TEXT",
+	         "a prompt (repeatable)"),
+	CLI_STR(0, "file", struct opts, file, "FILE", NULL,
+	        "a prompt: the whole of FILE"),
+	CLI_STR(0, "prompts", struct opts, prompts, "FILE", NULL,
+	        "prompts from JSON lines: text or messages, slug"),
+	CLI_CHOICE(0, "template", struct opts, template,
+	           "none|r1|chatml|llama3", "none",
+	           "make each prompt a user's turn of a chat"),
+	CLI_STR(0, "system", struct opts, system, "TEXT", NULL,
+	        "system message of the chat"),
+	CLI_STR(0, "begin", struct opts, begin, "TEXT", NULL,
+	        "what the answer begins with, such as <think>"),
+	CLI_LIST(0, "at", struct opts, at, "POS",
+	         "position whose prediction is explained; -1: last (repeatable)"),
+	CLI_LIST(0, "token", struct opts, token, "TEXT",
+	         "explain this token's logit; #N: token N (repeatable)"),
+	CLI_LIST(0, "diff", struct opts, diff, "A//B",
+	         "explain logit A less logit B (repeatable)"),
+	CLI_LIST(0, "feature", struct opts, feature, "L:F",
+	         "explain the input of layer L's latent F (repeatable)"),
+	CLI_LONG(0, "max-logits", struct opts, max_logits, "N", 1, 1e6, "10",
+	         "most likely tokens explained, at most"),
+	CLI_REAL(0, "desired-prob", struct opts, desired_prob, "P", 0, 1,
+	         "0.95", "as many of them as reach this probability"),
+	CLI_LONG('n', "max-features", struct opts, max_features, "N", 0, 1e9,
+	         "7500", "features explained in turn; 0: all active ones"),
+	CLI_LONG(0, "batch", struct opts, batch, "N", 1, 1e9, "512",
+	         "features chosen at a time, times --update"),
+	CLI_LONG(0, "update", struct opts, update, "N", 1, 1e9, "4",
+	         "batches between two looks at influence"),
+	CLI_REAL(0, "node-threshold", struct opts, node_threshold, "SHARE", 0,
+	         1, "0.8", "share of influence that kept nodes have"),
+	CLI_REAL(0, "edge-threshold", struct opts, edge_threshold, "SHARE", 0,
+	         1, "0.98", "share of influence that kept edges have"),
+	CLI_LONG(0, "memory", struct opts, memory, "MIB", 64, 1e9, "2048",
+	         "rows held in memory; more go to a file"),
+	CLI_STR(0, "scratch", struct opts, scratch, "DIR", NULL,
+	        "where that file lies; default: TMPDIR"),
+	CLI_REAL(0, "deadline", struct opts, deadline, "S", 0, 1e9, "0",
+	         "stop choosing features after S seconds a prompt; 0: never"),
+	CLI_STR('f', "features", struct opts, features, "DB", NULL,
+	        "SQLite file of labels, to name features by"),
+	CLI_STR(0, "slug", struct opts, slug, "NAME", NULL,
+	        "name of the graph; default: from the prompt"),
+	CLI_STR(0, "scan", struct opts, scan, "NAME", NULL,
+	        "model id for viewers; default: the model's name"),
+	CLI_STR(0, "source-set", struct opts, source_set, "NAME", NULL,
+	        "the transcoders' source set on Neuronpedia"),
+	CLI_STR(0, "describe", struct opts, describe, "TEXT", NULL,
+	        "description in the metadata"),
+	CLI_CHOICE(0, "format", struct opts, format, "json|graph", "json",
+	           "Neuronpedia's JSON, or a graph/1 stream"),
+	CLI_STR('o', "out", struct opts, out, "DIR", NULL,
+	        "write DIR/SLUG.json and DIR/graph-metadata.json"),
+	CLI_FLAG(0, "skip-done", struct opts, skip_done,
+	         "with --out: pass over graphs that are there"),
+	CLI_END
+};
+
+static const struct cli_tool tool = {
+	.name = "attrgraph",
+	.brief = "trace what a model's prediction came from",
+	.options = options
+};
+
+static volatile sig_atomic_t stopped_by;
+
+static void on_signal(int sig)
+{
+	stopped_by = sig;
+}
+
+/* All that lasts longer than a prompt. */
+struct job {
+	const struct opts *o;
+	const struct cli_common *c;
+	struct tok *tok;
+	struct model *model;
+	struct attr_set *set;
+	struct attr *attr;
+	struct attrgraph_labels *labels;
+	struct attrgraph_chat chat;
+	struct attr_opt opt;
+	struct progress progress;
+	struct metrics *metrics;
+	struct stream_out *stream;
+	struct timespec begun;
+	size_t n_done;
+};
+
+static double seconds_since(const struct timespec *t)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)(now.tv_sec - t->tv_sec) +
+	       (double)(now.tv_nsec - t->tv_nsec) * 1e-9;
+}
+
+/* ---- targets ---- */
+
+static int position(const struct job *j, const char *text, size_t n,
+                    size_t *pos, struct err *e)
+{
+	char *end;
+	long long v = strtoll(text, &end, 10);
+
+	(void)j;
+	if (!*text || *end)
+		return err_set(e, ERR_USAGE, "--at '%s': wanted a number", text);
+	if (v < 0)
+		v += (long long)n;
+	if (v < 0 || (size_t)v >= n)
+		return err_set(e, ERR_USAGE, "--at %s: the prompt has positions "
+		               "0 to %zu", text, n - 1);
+	*pos = (size_t)v;
+	return 0;
+}
+
+static int target_diff(struct job *j, size_t pos, const char *text,
+                       struct err *e)
+{
+	const char *mid = strstr(text, "//");
+	uint32_t more, less;
+	char *first;
+	int rc;
+
+	if (!mid)
+		return err_set(e, ERR_USAGE, "--diff '%s': wanted two tokens, "
+		               "A//B", text);
+	if (!(first = mem_strndup(text, (size_t)(mid - text), e)))
+		return -1;
+	rc = attrgraph_token(j->tok, first, &more, e) < 0 ||
+	     attrgraph_token(j->tok, mid + 2, &less, e) < 0 ||
+	     attr_target_diff(j->attr, pos, more, less, e) < 0 ? -1 : 0;
+	mem_free(first);
+	return rc;
+}
+
+static int target_feature(struct job *j, size_t pos, const char *text,
+                          struct err *e)
+{
+	unsigned layer, latent;
+	int n = 0;
+
+	if (sscanf(text, "%u:%u%n", &layer, &latent, &n) != 2 || text[n])
+		return err_set(e, ERR_USAGE, "--feature '%s': wanted LAYER:"
+		               "LATENT", text);
+	return attr_target_feature(j->attr, layer, latent, pos, e);
+}
+
+static int targets_at(struct job *j, size_t pos, struct err *e)
+{
+	const struct opts *o = j->o;
+	uint32_t id;
+	size_t i;
+
+	for (i = 0; i < o->token.n; i++)
+		if (attrgraph_token(j->tok, o->token.item[i], &id, e) < 0 ||
+		    attr_target_token(j->attr, pos, id, e) < 0)
+			return -1;
+	for (i = 0; i < o->diff.n; i++)
+		if (target_diff(j, pos, o->diff.item[i], e) < 0)
+			return -1;
+	for (i = 0; i < o->feature.n; i++)
+		if (target_feature(j, pos, o->feature.item[i], e) < 0)
+			return -1;
+	if (o->token.n || o->diff.n || o->feature.n)
+		return 0;
+	return attr_target_top(j->attr, pos, (size_t)o->max_logits,
+	                       o->desired_prob, e);
+}
+
+static int targets(struct job *j, const struct attrgraph_prompt *p,
+                   struct err *e)
+{
+	size_t i, pos = p->n - 1;
+
+	for (i = 0; i < j->o->at.n; i++)
+		if (position(j, j->o->at.item[i], p->n, &pos, e) < 0 ||
+		    targets_at(j, pos, e) < 0)
+			return -1;
+	return j->o->at.n ? 0 : targets_at(j, pos, e);
+}
+
+/* ---- output ---- */
+
+static int to_stdout(void *ctx, const char *bytes, size_t n, struct err *e)
+{
+	(void)ctx;
+	return fwrite(bytes, 1, n, stdout) == n
+		? 0 : err_sys(e, "standard output");
+}
+
+struct to_file {
+	struct file_out *f;
+	uint64_t at;
+};
+
+static int put_file(void *ctx, const char *bytes, size_t n, struct err *e)
+{
+	struct to_file *t = ctx;
+	int rc = file_out_write(t->f, t->at, bytes, n, e);
+
+	t->at += n;
+	return rc;
+}
+
+static char *path_of(const struct job *j, const char *slug, struct err *e)
+{
+	return mem_printf(e, "%s/%s.json", j->o->out, slug);
+}
+
+static int write_file(struct job *j, const struct attr_graph *g,
+                      const struct attr_pruned *p, const json_t *meta,
+                      const char *slug, struct err *e)
+{
+	char *path = path_of(j, slug, e);
+	struct to_file t = { 0 };
+	int rc = -1;
+
+	if (!path || file_mkdirs(j->o->out, e) < 0 ||
+	    !(t.f = file_out_new(path, e)))
+		goto done;
+	if (attrgraph_write_json(g, p, meta, j->tok, j->labels, put_file, &t,
+	                         e) == 0 && file_out_commit(t.f, e) == 0)
+		rc = attrgraph_register(j->o->out, meta, e);
+done:
+	file_out_free(t.f);
+	mem_free(path);
+	return rc;
+}
+
+static int open_stream(struct job *j, struct err *e)
+{
+	struct stream_out_opt so = { .kind = "graph/1",
+		.command = j->c->command, .seed = j->c->seed,
+		.inputs = json_pack("[s]", model_cfg(j->model)->fingerprint) };
+
+	j->stream = stream_open_out("-", &so, e);
+	json_decref(so.inputs);
+	return j->stream ? 0 : -1;
+}
+
+static int write_graph(struct job *j, const struct attr_graph *g,
+                       const struct attr_pruned *p, const json_t *meta,
+                       const char *slug, struct err *e)
+{
+	if (j->o->out)
+		return write_file(j, g, p, meta, slug, e);
+	if (strcmp(j->o->format, "graph"))
+		return attrgraph_write_json(g, p, meta, j->tok, j->labels,
+		                            to_stdout, NULL, e);
+	if (!j->stream && open_stream(j, e) < 0)
+		return -1;
+	return attrgraph_write_records(g, p, meta, j->tok, j->labels, j->stream,
+	                               e);
+}
+
+static int report(struct job *j, const struct attr_graph *g,
+                  const struct attr_pruned *p, const json_t *meta,
+                  double seconds, struct err *e)
+{
+	json_t *line;
+
+	if (!metrics_wanted(j->metrics))
+		return 0;
+	line = json_pack("{s:O,s:I,s:I,s:I,s:I,s:f,s:O}", "slug",
+	                 json_object_get(meta, "slug"), "tokens",
+	                 (json_int_t)g->n_pos, "features",
+	                 (json_int_t)g->n_features, "nodes",
+	                 (json_int_t)p->n_kept, "links",
+	                 (json_int_t)p->first[g->n_features + g->n_targets],
+	                 "seconds", seconds, "graph",
+	                 json_object_get(meta, "r1_interp"));
+	return metrics_write(j->metrics, line, e);
+}
+
+/* ---- one prompt ---- */
+
+static int step(void *ctx, size_t done, size_t total)
+{
+	struct job *j = ctx;
+
+	(void)total;
+	progress_at(&j->progress, done, NULL);
+	return stopped_by || (j->o->deadline > 0 &&
+	                      seconds_since(&j->begun) > j->o->deadline);
+}
+
+static char *slug_of(const struct job *j, const struct attrgraph_prompt *p,
+                     struct err *e)
+{
+	return j->o->slug ? mem_strdup(j->o->slug, e)
+	                  : attrgraph_name(p->slug[0] ? p->slug : p->text, e);
+}
+
+static int finish(struct job *j, const struct attrgraph_prompt *p,
+                  const char *slug, int stopped, struct err *e)
+{
+	const struct opts *o = j->o;
+	struct attrgraph_about about = {
+		.slug = slug, .scan = o->scan, .source_set = o->source_set,
+		.prompt = p->text, .description = o->describe,
+		.command = j->c->command, .max_logits = (size_t)o->max_logits,
+		.desired_prob = o->desired_prob,
+		.node_share = o->node_threshold,
+		.edge_share = o->edge_threshold, .opt = &j->opt,
+		.model = model_cfg(j->model), .set = j->set, .stopped = stopped
+	};
+	struct attr_graph *g = attr_graph_new(j->attr, e);
+	struct attr_pruned kept = { 0 };
+	char *scan = NULL;
+	json_t *meta = NULL;
+	int rc = -1;
+
+	if (!about.scan)
+		about.scan = scan = attrgraph_name(about.model->name, e);
+	if (!g || !about.scan ||
+	    attr_prune(g, o->node_threshold, o->edge_threshold, &kept, e) < 0 ||
+	    !(meta = attrgraph_metadata(g, &about, j->tok, e)) ||
+	    write_graph(j, g, &kept, meta, slug, e) < 0)
+		goto done;
+	rc = report(j, g, &kept, meta, seconds_since(&j->begun), e);
+done:
+	json_decref(meta);
+	attr_pruned_free(&kept);
+	attr_graph_free(g);
+	mem_free(scan);
+	return rc;
+}
+
+static int one(struct job *j, const struct attrgraph_prompt *p, struct err *e)
+{
+	const struct attr_watch watch = { step, j };
+	const struct attr_feature *f;
+	char *slug = slug_of(j, p, e), *path = NULL;
+	size_t n;
+	int rc = -1, stopped;
+
+	clock_gettime(CLOCK_MONOTONIC, &j->begun);
+	if (!slug)
+		return -1;
+	if (j->o->out && j->o->skip_done) {
+		if (!(path = path_of(j, slug, e)))
+			goto done;
+		if (access(path, F_OK) == 0) {
+			rc = 0;
+			goto done;
+		}
+	}
+	if (attr_prompt(j->attr, p->ids, p->n, e) < 0 || targets(j, p, e) < 0)
+		goto done;
+	n = attr_features(j->attr, &f);
+	if (j->o->max_features && n > (size_t)j->o->max_features)
+		n = (size_t)j->o->max_features;
+	progress_start(&j->progress, j->progress.fn, j->progress.ctx,
+	               "features", 0, n);
+	if ((stopped = attr_run(j->attr, &j->opt, &watch, e)) < 0)
+		goto done;
+	progress_end(&j->progress, n, slug);
+	rc = finish(j, p, slug, stopped, e);
+	j->n_done++;
+done:
+	mem_free(slug);
+	mem_free(path);
+	return rc;
+}
+
+/* ---- all prompts ---- */
+
+static int text_prompt(struct job *j, const char *text, struct err *e)
+{
+	struct attrgraph_prompt p = { 0 };
+	int rc = attrgraph_prompt_text(&p, j->tok, &j->chat, text, e);
+
+	if (rc == 0)
+		rc = one(j, &p, e);
+	attrgraph_prompt_free(&p);
+	return rc;
+}
+
+static int line_prompt(struct job *j, const struct doc *d, struct err *e)
+{
+	struct attrgraph_prompt p = { 0 };
+	json_t *line = json_parse(d->text, d->n, "JSON", e);
+	int rc = -1;
+
+	if (line && attrgraph_prompt_line(&p, j->tok, &j->chat, line, e) == 0)
+		rc = one(j, &p, e);
+	attrgraph_prompt_free(&p);
+	json_decref(line);
+	return rc < 0 ? err_wrap(e, "%s: line %llu", d->name,
+	                         (unsigned long long)d->line) : 0;
+}
+
+static int each_doc(struct job *j, const char *path, enum docs_format format,
+                    struct err *e)
+{
+	const struct docs_opt o = { .format = format };
+	struct docs *docs = docs_open(&path, 1, &o, e);
+	const struct doc *d;
+	size_t n;
+	char *text;
+	int got;
+
+	if (!docs)
+		return -1;
+	while ((got = docs_batch(docs, 1, 1, &d, &n, e)) > 0 && !stopped_by) {
+		if (format == DOCS_LINES) {
+			got = line_prompt(j, d, e);
+		} else {
+			text = mem_strndup(d->text, d->n, e);
+			got = text ? text_prompt(j, text, e) : -1;
+			mem_free(text);
+		}
+		if (got < 0)
+			break;
+	}
+	docs_free(docs);
+	return got < 0 ? -1 : 0;
+}
+
+static int all(struct job *j, struct err *e)
+{
+	const struct opts *o = j->o;
+	size_t i;
+
+	for (i = 0; i < o->prompt.n && !stopped_by; i++)
+		if (text_prompt(j, o->prompt.item[i], e) < 0)
+			return -1;
+	if (o->file && each_doc(j, o->file, DOCS_TEXT, e) < 0)
+		return -1;
+	if (o->prompts && each_doc(j, o->prompts, DOCS_LINES, e) < 0)
+		return -1;
+	if (stopped_by)
+		return err_set(e, ERR_STOP, "stopped by a signal, %zu graphs "
+		               "are written", j->n_done);
+	return 0;
+}
+
+static int run(struct job *j, struct err *e)
+{
+	const struct opts *o = j->o;
+	struct dev *d = dev_open(j->c->device, j->c->threads, e);
+	struct log log = cli_log(&tool);
+	int rc = -1;
+
+	j->opt = attr_opt_default;
+	j->opt.max_features = (size_t)o->max_features;
+	j->opt.batch = (size_t)o->batch;
+	j->opt.update = (size_t)o->update;
+	j->opt.rows_bytes = (size_t)o->memory << 20;
+	j->opt.scratch = o->scratch;
+	j->chat.template = (enum chat_template)chat_template(o->template);
+	j->chat.system = o->system;
+	j->chat.begin = o->begin;
+	if (!d || !(j->tok = tok_open(o->tokenizer ? o->tokenizer : o->model,
+	                              e)) ||
+	    !(j->model = model_open(o->model, d, j->c->progress ? &log : NULL,
+	                            e)) ||
+	    !(j->set = attr_set_open(o->transcoders, o->layers, j->model,
+	                             (size_t)o->memory << 20, e)) ||
+	    !(j->attr = attr_new(j->model, j->set, e)) ||
+	    (o->features && !(j->labels = attrgraph_labels_open(o->features,
+	                                                        e))))
+		goto done;
+	rc = all(j, e);
+	if (j->stream && (rc == 0 || e->code == ERR_STOP)) {
+		struct err late = { 0 };
+
+		if (stream_finish(j->stream, &late) < 0) {
+			*e = late;
+			rc = -1;
+		}
+		j->stream = NULL;
+	}
+done:
+	stream_abort(j->stream);
+	attrgraph_labels_close(j->labels);
+	attr_free(j->attr);
+	attr_set_free(j->set);
+	model_free(j->model);
+	tok_free(j->tok);
+	dev_free(d);
+	return rc;
+}
+
+static void check(const struct opts *o)
+{
+	size_t n = o->prompt.n + (o->file != NULL);
+
+	if (!o->model)
+		cli_usage(&tool, "--model is missing");
+	if (!n && !o->prompts)
+		cli_usage(&tool, "a prompt is missing: --prompt, --file or "
+		          "--prompts");
+	if (!o->out && strcmp(o->format, "graph") && (n > 1 || o->prompts))
+		cli_usage(&tool, "several prompts need --out or --format graph");
+	if (o->out && !strcmp(o->format, "graph"))
+		cli_usage(&tool, "--out writes JSON, --format graph a stream");
+	if (o->slug && (n > 1 || o->prompts))
+		cli_usage(&tool, "--slug names one graph");
+	if (o->slug && !attrgraph_name_ok(o->slug))
+		cli_usage(&tool, "--slug '%s': letters, digits, _ . - wanted",
+		          o->slug);
+	if (o->scan && !attrgraph_name_ok(o->scan))
+		cli_usage(&tool, "--scan '%s': letters, digits, _ . - wanted",
+		          o->scan);
+	if (!strcmp(o->format, "graph"))
+		cli_no_terminal(&tool);
+}
+
+int main(int argc, char **argv)
+{
+	struct opts o;
+	struct cli_common c;
+	struct err e = { 0 };
+	struct sigaction act = { .sa_handler = on_signal };
+	struct job j = { .o = &o, .c = &c };
+	int rc;
+
+	cli_parse(&tool, argc, argv, &o, sizeof(o), &c);
+	check(&o);
+	sigaction(SIGTERM, &act, NULL);
+	sigaction(SIGINT, &act, NULL);
+	j.progress.fn = c.progress ? cli_progress : NULL;
+	j.progress.ctx = (void *)&tool;
+	if (!(j.metrics = metrics_open(c.metrics, 0, &e)))
+		cli_die(&tool, &e);
+	rc = run(&j, &e);
+	if (metrics_close(j.metrics, rc < 0 ? NULL : &e) < 0 || rc < 0)
+		cli_die(&tool, &e);
+	if (!o.out && strcmp(o.format, "graph"))
+		cli_close_stdout(&tool);
+	free(c.command);
+	free(o.prompt.item);
+	free(o.at.item);
+	free(o.token.item);
+	free(o.diff.item);
+	free(o.feature.item);
+	return 0;
+}
