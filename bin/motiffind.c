@@ -14,7 +14,8 @@
 struct opts {
 	struct cli_list motif, label, node;
 	int64_t top, min_gap, max_gap, max_instances;
-	double threshold;
+	double threshold, density;
+	const char *part;
 	int cascades, complete, only, errors;
 };
 
@@ -41,6 +42,10 @@ static const struct cli_opt options[] = {
 	CLI_LONG(0, "max-gap", struct opts, max_gap, "N", 1, 65535, "5",
 	         "and at most"),
 	CLI_FLAG(0, "errors", struct opts, errors, "keep error nodes"),
+	CLI_CHOICE(0, "part", struct opts, part, "all|prompt|think|answer",
+	           "all", "keep only nodes at the positions of that part"),
+	CLI_REAL(0, "density", struct opts, density, "X", 0, 1, "0",
+	         "keep only the strongest edges, so many of n (n - 1); 0: all"),
 	CLI_LONG(0, "max-instances", struct opts, max_instances, "N", 1, 4e9,
 	         "5M", "more instances than that are not chained"),
 	CLI_END
@@ -276,10 +281,25 @@ static int summary(const struct work *w, struct err *e)
 
 /* ---- graphs ---- */
 
+static enum graph_part part_of(const char *word)
+{
+	switch (word[0]) {
+	case 'p':
+		return GRAPH_PROMPT;
+	case 't':
+		return GRAPH_THINK;
+	default:
+		return word[1] == 'n' ? GRAPH_ANSWER : GRAPH_ALL;
+	}
+}
+
 static int read_file(struct work *w, const char *path, const char *class,
                      struct err *e)
 {
-	struct graph_opt go = { w->o->threshold, w->o->errors };
+	struct graph_opt go = {
+		w->o->threshold, w->o->errors, part_of(w->o->part), w->o->density
+	};
+	struct log log = cli_log(&tool);
 	struct graph_in *in = graph_open(path, &go, e);
 	struct graph *g;
 	int got = -1;
@@ -287,6 +307,12 @@ static int read_file(struct work *w, const char *path, const char *class,
 	while (in && (got = graph_next(in, &g, e)) > 0) {
 		struct motif_inst_filter f = { 0 };
 
+		if (g->notes.no_part) {
+			log_say(&log, "%s: %s has no part '%s', left out", path,
+			        g->name, w->o->part);
+			graph_free(g);
+			continue;
+		}
 		if (conditions(w->o, g, &f, e) < 0 ||
 		    (w->o->cascades ? cascades(w, g, class, &f, e)
 		                    : instances(w, g, class, &f, e)) < 0)

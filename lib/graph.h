@@ -66,6 +66,7 @@ struct graph_notes {
 	uint64_t n_parallel;	/* links added to an earlier one */
 	uint64_t n_missing;	/* links to or from nodes the file lacks */
 	uint64_t n_weak;	/* edges below the threshold */
+	int no_part;		/* the prompt has no such part: no node is left */
 };
 
 struct graph {
@@ -74,6 +75,9 @@ struct graph {
 	char *path;		/* as opened; "standard input" */
 	char *model;		/* metadata.scan, or "" */
 	char *prompt;		/* metadata.prompt, or "" */
+	/* Positions after the last "<think>" of metadata.prompt_tokens and after
+	 * the first "</think>" that follows; -1: there is none. */
+	int32_t think, answer;
 	uint32_t n_nodes, n_edges;
 	uint32_t n_layers;	/* different effective layers */
 	uint32_t n_backward;	/* edges whose target is not in a higher layer */
@@ -95,9 +99,22 @@ struct graph {
 	char *text;		/* where the nodes' strings lie */
 };
 
+/* Parts of a prompt, by the positions of nodes. Without "<think>" thinking
+ * begins with the prompt; "</think>" itself belongs to it. */
+enum graph_part {
+	GRAPH_ALL,
+	GRAPH_PROMPT,		/* before "<think>" */
+	GRAPH_THINK,		/* up to "</think>", or to the end without one */
+	GRAPH_ANSWER		/* after "</think>" */
+};
+
 struct graph_opt {
 	double threshold;	/* >= 0 */
 	int errors;		/* keep error nodes */
+	enum graph_part part;	/* keep the nodes of that part alone */
+	double density;		/* > 0: of the edges between those keep the
+				 * strongest, at most this share of n (n - 1)
+				 * (equal ones: the first) */
 };
 
 /* ---- reading ---- */
@@ -108,12 +125,16 @@ struct graph_in;
  * byte tells. o is copied. NULL with ERR_IO, ERR_FORMAT or ERR_MEM. */
 struct graph_in *graph_open(const char *path, const struct graph_opt *o,
                             struct err *e);
-/* The next graph: 1 with *g (for graph_free), 0 at the end, -1. An input
- * without any graph is an error. */
+/* The next graph, cut as the options say: 1 with *g (for graph_free), 0 at the
+ * end, -1. An input without any graph is an error. */
 int graph_next(struct graph_in *in, struct graph **g, struct err *e);
 void graph_close(struct graph_in *in);	/* NULL is legal */
 
 void graph_free(struct graph *g);	/* NULL is legal */
+
+/* Leaves of g the part and the density of o (which graph_next has done). 0, or
+ * -1 with ERR_MEM and g as it was. */
+int graph_cut(struct graph *g, const struct graph_opt *o, struct err *e);
 
 /* The edge u -> v as an index in out_to and out_weight, or -1. */
 int64_t graph_edge(const struct graph *g, uint32_t u, uint32_t v);

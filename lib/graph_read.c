@@ -31,7 +31,25 @@ struct graph_in {
 /* What a file says about one graph. */
 struct about {
 	char *slug, *scan, *prompt;
+	int32_t n_tokens, think, answer;
+	char tail[8];		/* the last characters of the tokens so far */
 };
+
+/* One more of the prompt's tokens. The marks may lie in several. */
+static void token(struct about *a, const char *text)
+{
+	a->n_tokens += a->n_tokens < INT32_MAX;
+	for (; *text; text++) {
+		memmove(a->tail, a->tail + 1, sizeof(a->tail) - 1);
+		a->tail[sizeof(a->tail) - 1] = *text;
+		if (!memcmp(a->tail + 1, "<think>", 7)) {
+			a->think = a->n_tokens;
+			a->answer = -1;
+		} else if (!memcmp(a->tail, "</think>", 8) && a->answer < 0) {
+			a->answer = a->n_tokens;
+		}
+	}
+}
 
 static void about_free(struct about *a)
 {
@@ -63,6 +81,14 @@ static struct graph *finish(struct graph_in *in, struct graph_build *b,
 	struct graph *g = name ? graph_build_end(b, &in->o, name, in->path,
 	                                         a->scan, a->prompt, e) : NULL;
 
+	if (g) {
+		g->think = a->think;
+		g->answer = a->answer;
+		if (graph_cut(g, &in->o, e) < 0) {
+			graph_free(g);
+			g = NULL;
+		}
+	}
 	if (!g)
 		err_wrap(e, "%s", in->path);
 	mem_free(name);
@@ -293,6 +319,22 @@ static int read_list(struct graph_in *in, const char *key,
 	}
 }
 
+/* What is no string counts as a token all the same. */
+static int read_tokens(struct graph_in *in, struct about *a, struct err *e)
+{
+	struct json_pull_token t;
+
+	for (;;) {
+		if (json_pull_next(in->json, &t, e) < 0)
+			return -1;
+		if (t.kind == JSON_PULL_END_ARRAY)
+			return 0;
+		token(a, t.kind == JSON_PULL_STRING ? t.text : "");
+		if (json_pull_skip(in->json, &t, e) < 0)
+			return -1;
+	}
+}
+
 static int read_metadata(struct graph_in *in, const struct json_pull_token *t0,
                          struct about *a, struct err *e)
 {
@@ -309,9 +351,12 @@ static int read_metadata(struct graph_in *in, const struct json_pull_token *t0,
 
 		if (got < 0)
 			return -1;
-		rc = out && t.kind == JSON_PULL_STRING
-			? text_member(in, key, &t, GRAPH_MAX_LABEL, out, e)
-			: json_pull_skip(in->json, &t, e);
+		if (!strcmp(key, "prompt_tokens") && t.kind == JSON_PULL_ARRAY)
+			rc = read_tokens(in, a, e);
+		else if (out && t.kind == JSON_PULL_STRING)
+			rc = text_member(in, key, &t, GRAPH_MAX_LABEL, out, e);
+		else
+			rc = json_pull_skip(in->json, &t, e);
 	}
 	return rc;
 }
@@ -352,7 +397,7 @@ static int read_body(struct graph_in *in, struct graph_build *b,
 
 static int next_json(struct graph_in *in, struct graph **g, struct err *e)
 {
-	struct about a = { 0 };
+	struct about a = { .think = -1, .answer = -1 };
 	struct graph_build *b = NULL;
 	struct json_pull_token t;
 	uint64_t n_null = 0;
@@ -378,6 +423,9 @@ static int next_json(struct graph_in *in, struct graph **g, struct err *e)
 
 static int copy_about(const json_t *meta, struct about *a, struct err *e)
 {
+	json_t *v;
+	size_t i;
+
 	a->slug = mem_strdup(json_string_value(json_object_get(meta, "slug")),
 	                     e);
 	a->scan = mem_strdup(json_string_value(json_object_get(meta, "scan")),
@@ -385,6 +433,8 @@ static int copy_about(const json_t *meta, struct about *a, struct err *e)
 	a->prompt = mem_strdup(json_string_value(json_object_get(meta,
 	                                                         "prompt")),
 	                       e);
+	json_array_foreach(json_object_get(meta, "prompt_tokens"), i, v)
+		token(a, json_is_string(v) ? json_string_value(v) : "");
 	return a->slug && a->scan && a->prompt ? 0 : -1;
 }
 
@@ -413,7 +463,7 @@ static int add_record(struct graph_build *b, const struct rec_graph *r,
 
 static int next_record(struct graph_in *in, struct graph **g, struct err *e)
 {
-	struct about a = { 0 };
+	struct about a = { .think = -1, .answer = -1 };
 	struct graph_build *b = NULL;
 	struct err why = { 0 };
 	int got = 1, rc = -1;
