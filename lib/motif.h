@@ -19,7 +19,10 @@
  *   lpc-shuf        as layer-config; signs are dealt anew among all edges
  * The first three are counted for all groups (signs as in lpc-sign for
  * configuration, as in lpc-shuf for er and layer-er); layer-config for triads
- * and quads, lpc-sign and lpc-shuf for signed and ffl.
+ * and quads, lpc-sign and lpc-shuf for signed and ffl. The last three share
+ * their edges: of one index they differ in signs alone.
+ *
+ * Counts are exact below 2^64 and stay at the top beyond.
  */
 #ifndef R1_MOTIF_H
 #define R1_MOTIF_H
@@ -30,6 +33,7 @@
 #include "err.h"
 #include "graph.h"
 #include "par.h"
+#include "stream.h"
 
 enum motif_group { MOTIF_TRIADS, MOTIF_SIGNED, MOTIF_FFL, MOTIF_QUADS,
                    MOTIF_GROUPS };
@@ -64,10 +68,16 @@ enum motif_null {
 	MOTIF_NULLS
 };
 
-/* Names: "030T", "coherent_ffl", "ffl_i1", "quad_17"; "layer-config"; static.
- * motif_null_find: the number of a name, or -1. */
+/* "030T", "coherent_ffl", "ffl_i1", "quad_01f" (the edges of its class, see
+ * motif_quad_code); static. */
 const char *motif_name(int motif);
 const char *motif_group_name(enum motif_group g);
+/* The edges of class 0..198 of four nodes: of the pairs 01 02 03 12 13 23, from
+ * the lowest bits, two each: an edge from the lower number, one from the
+ * higher. The smallest such code of all numberings of the nodes. */
+unsigned motif_quad_code(int class);
+/* Numbers of names, or -1. */
+int motif_group_find(const char *name);
 enum motif_group motif_group_of(int motif);
 const char *motif_null_name(enum motif_null null);
 int motif_null_find(const char *name);
@@ -90,22 +100,28 @@ struct motif_opt {
 struct motif_stat {
 	double mean, std;	/* of the n counts; std: divided by n */
 	double z;		/* (count - mean) / std; NaN when fixed */
+	double lo, hi;		/* 95 % interval of z, by resampling the n
+				 * counts; NaN when fixed or nearly so */
 	double sp;		/* z over the length of the group's z; NaN where
 				 * there is no z or no profile */
-	double p;		/* two-sided, empirical: at most 1, at least
-				 * 2 / (n + 1) */
-	double q;		/* Benjamini-Hochberg over one graph and null */
+	double p;		/* two-sided, empirical: 2 / (n + 1) to 1 */
+	double q;		/* Benjamini-Hochberg over one graph, null model
+				 * and group; NaN when the null model allows the
+				 * observed count only: that is no test */
+	double effect;		/* (count - mean) / (count + mean + 4), within
+				 * -1 and 1, no matter how large the graph */
 	uint32_t n_above, n_equal;	/* of the n counts, compared with count */
 	int fixed;		/* the n counts are all the same */
 };
 
 struct motif_result {
 	uint64_t count[MOTIF_N];	/* 0 outside opt.groups */
+	size_t n_motifs;		/* MOTIF_QUAD, with quads MOTIF_N */
 	/* stat[null][motif], NULL for a null model that was not asked for;
 	 * unset where motif_null_counts says no. */
 	struct motif_stat *stat[MOTIF_NULLS];
-	/* sample[null][index * MOTIF_N + motif]: the n counts themselves, for
-	 * intervals; NULL likewise. */
+	/* sample[null][index * n_motifs + motif]: the n counts themselves;
+	 * NULL likewise. */
 	uint64_t *sample[MOTIF_NULLS];
 	double accepted[MOTIF_NULLS];	/* share of swaps that were made, or 0 */
 };
@@ -121,5 +137,15 @@ int motif_count(const struct graph *g, const struct motif_opt *o,
 int motif_run(const struct graph *g, const struct motif_opt *o, struct par *p,
               struct motif_result *r, struct err *e);
 void motif_free(struct motif_result *r);
+
+/* ---- as motifs/1 ---- */
+
+/* The header's members for stream_out_opt.header. New reference. */
+json_t *motif_header(const struct motif_opt *o, const struct graph_opt *g,
+                     struct err *e);
+/* One record for each motif of o->groups. */
+int motif_write(struct stream_out *s, const struct graph *g,
+                const struct motif_opt *o, const struct motif_result *r,
+                struct err *e);
 
 #endif

@@ -44,9 +44,11 @@ struct motif_counter {
 	uint8_t *code;		/* [n_edges] of out[0]: the dyad's */
 	uint32_t *x, *y;	/* [n_nodes], 0 between uses */
 	uint8_t closed[64];	/* class of a closed triad by its dyads */
+	struct motif_quads *quads;	/* NULL: not wanted */
 };
 
-uint64_t motif_clamp(unsigned __int128 v)
+/* Sums of products may pass 2^64: then a count stays at the top. */
+static uint64_t clamp(unsigned __int128 v)
 {
 	return v > UINT64_MAX ? UINT64_MAX : (uint64_t)v;
 }
@@ -120,12 +122,11 @@ static int make_scratch(struct motif_counter *c, struct err *e)
 }
 
 struct motif_counter *motif_counter_new(const struct motif_frame *f,
-                                        unsigned groups, struct err *e)
+                                        struct err *e)
 {
 	struct motif_counter *c = mem_array(1, sizeof(*c), e);
 	int code;
 
-	(void)groups;
 	if (!c)
 		return NULL;
 	c->f = f;
@@ -133,7 +134,10 @@ struct motif_counter *motif_counter_new(const struct motif_frame *f,
 	for (code = 0; code < 64; code++)
 		c->closed[code] = (uint8_t)closed_class(code & 3, code >> 2 & 3,
 		                                        code >> 4);
-	if (make_scratch(c, e) < 0) {
+	if (f->o->groups & 1u << MOTIF_QUADS)
+		c->quads = motif_quads_new(f, e);
+	if (make_scratch(c, e) < 0 ||
+	    (f->o->groups & 1u << MOTIF_QUADS && !c->quads)) {
 		motif_counter_free(c);
 		return NULL;
 	}
@@ -158,6 +162,7 @@ void motif_counter_free(struct motif_counter *c)
 		mem_free(c->in[i].first);
 		mem_free(c->in[i].to);
 	}
+	motif_quads_free(c->quads);
 	mem_free(c->whole);
 	mem_free(c->mark);
 	mem_free(c->code);
@@ -365,12 +370,12 @@ static void complete(const struct motif_counter *c, uint64_t *t)
 		dyads[1] += m;
 	}
 	dyads[1] /= 2;
-	t[2] = motif_clamp(ii - t[7] - t[13]);
-	t[4] = motif_clamp(oi - t[7] - 3 * (unsigned __int128)t[11] - t[12]);
-	t[6] = motif_clamp(oo - t[7] - t[8]);
-	t[5] = motif_clamp(mi - 2 * (unsigned __int128)t[8] - t[12] - t[14]);
-	t[9] = motif_clamp(mo - 2 * (unsigned __int128)t[13] - t[12] - t[14]);
-	t[10] = motif_clamp(mm - t[14] - 3 * (unsigned __int128)t[15]);
+	t[2] = clamp(ii - t[7] - t[13]);
+	t[4] = clamp(oi - t[7] - 3 * (unsigned __int128)t[11] - t[12]);
+	t[6] = clamp(oo - t[7] - t[8]);
+	t[5] = clamp(mi - 2 * (unsigned __int128)t[8] - t[12] - t[14]);
+	t[9] = clamp(mo - 2 * (unsigned __int128)t[13] - t[12] - t[14]);
+	t[10] = clamp(mm - t[14] - 3 * (unsigned __int128)t[15]);
 	t[0] = t[1] = t[3] = 0;
 	if (c->f->o->igraph || n < 3)
 		return;
@@ -385,9 +390,9 @@ static void complete(const struct motif_counter *c, uint64_t *t)
 	all = (unsigned __int128)n * (n - 1) / 2 * (n - 2) / 3;
 	for (u = 2; u < 16; u++)
 		all -= u == 3 ? 0 : t[u];
-	t[0] = motif_clamp(all - one - two);
-	t[1] = motif_clamp(one);
-	t[3] = motif_clamp(two);
+	t[0] = clamp(all - one - two);
+	t[1] = clamp(one);
+	t[3] = clamp(two);
 }
 
 static void count_triads(struct motif_counter *c, const struct motif_edges *g,
@@ -548,7 +553,7 @@ static uint64_t inhibition(struct motif_counter *c)
 				c->y[ip->to[j - 1]] = 0;
 		}
 	}
-	return motif_clamp(sum);
+	return clamp(sum);
 }
 
 /*
@@ -599,7 +604,7 @@ static uint64_t toggle(struct motif_counter *c)
 		for (k = ip->first[u]; k < ip->first[u + 1]; k++)
 			c->mark[ip->to[k]] = 0;
 	}
-	return motif_clamp(sum - less);
+	return clamp(sum - less);
 }
 
 static void count_templates(struct motif_counter *c,
@@ -622,8 +627,8 @@ static void count_templates(struct motif_counter *c,
 		loops_sparse(c, ffl);
 	count[MOTIF_SELF_POS] = c->pairs[PLUS].n;
 	count[MOTIF_SELF_NEG] = c->pairs[MINUS].n;
-	count[MOTIF_AMPLIFY] = motif_clamp(amplify);
-	count[MOTIF_DAMP] = motif_clamp(damp);
+	count[MOTIF_AMPLIFY] = clamp(amplify);
+	count[MOTIF_DAMP] = clamp(damp);
 	count[MOTIF_COHERENT] = ffl[PLUS][PLUS][PLUS];
 	count[MOTIF_INCOHERENT] = ffl[PLUS][PLUS][MINUS];
 	count[MOTIF_INHIBIT] = inhibition(c);
@@ -645,4 +650,6 @@ void motif_counter_run(struct motif_counter *c, const struct motif_edges *g,
 		count_triads(c, g, count + MOTIF_TRIAD);
 	if (groups & (1u << MOTIF_SIGNED | 1u << MOTIF_FFL))
 		count_templates(c, g, count);
+	if (groups & 1u << MOTIF_QUADS)
+		motif_quads_run(c->quads, g, count + MOTIF_QUAD);
 }

@@ -8,6 +8,14 @@
 #include "err.h"
 #include "motif.h"
 
+/* Edges between two layers. */
+struct motif_pair {
+	uint32_t at, n;			/* edges at .. at + n - 1 of the frame */
+	uint32_t from, n_from;		/* nodes of the sources' layer */
+	uint32_t to, n_to;		/* and of the targets' */
+	int stuck;			/* no swap can change them */
+};
+
 /* What every random graph of one graph has in common. Nodes are numbered as in
  * struct graph, by layer. */
 struct motif_frame {
@@ -15,6 +23,13 @@ struct motif_frame {
 	const struct graph *g;
 	const struct motif_opt *o;
 	int32_t *layer;		/* [n_nodes] */
+	/* The graph's edges [n_edges], those between two layers together. */
+	uint32_t *from, *to;
+	uint8_t *minus;
+	int upward;		/* every edge goes to a higher layer */
+	struct motif_pair *pairs;
+	uint32_t n_pairs;
+	uint64_t key;		/* of n_nodes, layers and edges */
 	/* [n_nodes] bit rows end here for a template whose first node this is:
 	 * words, exclusive */
 	uint32_t *reach;
@@ -29,6 +44,9 @@ struct motif_edges {
 	int upward;			/* from < to for every edge */
 };
 
+/* Bit rows are used up to so many nodes. */
+enum { MOTIF_DENSE_NODES = 4096 };
+
 int motif_frame_init(struct motif_frame *f, const struct graph *g,
                      const struct motif_opt *o, struct err *e);
 void motif_frame_free(struct motif_frame *f);
@@ -36,15 +54,11 @@ void motif_frame_free(struct motif_frame *f);
 /* Scratch memory for counting, one per thread. */
 struct motif_counter;
 struct motif_counter *motif_counter_new(const struct motif_frame *f,
-                                        unsigned groups, struct err *e);
+                                        struct err *e);
 void motif_counter_free(struct motif_counter *c);	/* NULL is legal */
-/* Counts the groups' motifs (a subset of those it was made for) into
- * count[MOTIF_N], others untouched. */
+/* Counts the groups' motifs into count[], by motif; others untouched. */
 void motif_counter_run(struct motif_counter *c, const struct motif_edges *g,
                        unsigned groups, uint64_t *count);
-
-/* n (n - 1) / 2 and so on may pass 2^64; then counts stay at the top. */
-uint64_t motif_clamp(unsigned __int128 v);
 
 /* Sum over i of the set bits that rows a[u[i]] and b[v[i]] have in common, in
  * words from v[i] / 64 (above) or 0, up to end[u[i]]. */
@@ -55,5 +69,40 @@ typedef uint64_t motif_bits_fn(const uint64_t *a, const uint64_t *b,
 /* The fastest for this processor. */
 motif_bits_fn *motif_bits(void);
 motif_bits_fn motif_bits_plain, motif_bits_avx2;
+
+
+/* ---- four nodes ---- */
+
+const char *motif_quad_name(int class);
+
+struct motif_quads;
+struct motif_quads *motif_quads_new(const struct motif_frame *f, struct err *e);
+void motif_quads_free(struct motif_quads *q);	/* NULL is legal */
+void motif_quads_run(struct motif_quads *q, const struct motif_edges *g,
+                     uint64_t *count);
+
+/* ---- random graphs ---- */
+
+/* A graph's edges being shuffled, and what that takes; one per thread. */
+struct motif_shuffle;
+struct motif_shuffle *motif_shuffle_new(const struct motif_frame *f,
+                                        struct err *e);
+void motif_shuffle_free(struct motif_shuffle *s);	/* NULL is legal */
+/* Makes random graph `index` of a null model and returns its edges, which live
+ * until the next call. Of layer-config, lpc-sign and lpc-shuf the same index
+ * has the same edges; lpc-shuf may be asked for after lpc-sign of that index
+ * alone (s holds its edges then). Adds to *tried and *made. */
+struct motif_edges motif_shuffle_run(struct motif_shuffle *s,
+                                     enum motif_null null, uint32_t index,
+                                     uint64_t *tried, uint64_t *made);
+/* Deals the signs of s's edges anew, as lpc-shuf does. */
+struct motif_edges motif_shuffle_signs(struct motif_shuffle *s,
+                                       uint32_t index);
+
+/* ---- statistics ---- */
+
+/* Fills r->stat from r->count and r->sample. */
+int motif_stat_fill(struct motif_result *r, const struct motif_opt *o,
+                    struct par *p, struct err *e);
 
 #endif
