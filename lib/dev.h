@@ -28,6 +28,7 @@
 struct dev;
 struct dev_tc_ops;
 struct dev_attr_ops;
+struct dev_back_ops;
 
 /* Opens "cpu" or "cuda" (without CUDA: ERR_DEV with a hint). The CPU works on
  * n_threads threads. */
@@ -56,6 +57,7 @@ struct dev_ops {
 	const char *name;
 	const struct dev_tc_ops *tc;	/* dev_tc.h: transcoders */
 	const struct dev_attr_ops *attr;	/* dev_attr.h: attribution */
+	const struct dev_back_ops *back;	/* dev_back.h: gradients */
 
 	void *(*alloc)(struct dev *d, size_t bytes, struct err *e); /* zeroed */
 	void (*release)(struct dev *d, void *p);

@@ -98,6 +98,7 @@ static const struct dev_ops ops = {
 	.name = "cpu",
 	.tc = &dev_cpu_tc,
 	.attr = &dev_cpu_attr,
+	.back = &dev_cpu_back,
 	.alloc = cpu_alloc,
 	.release = cpu_release,
 	.put = cpu_copy,

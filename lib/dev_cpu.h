@@ -9,6 +9,7 @@
 #define R1_DEV_CPU_H
 
 #include "dev_attr.h"
+#include "dev_back.h"
 #include "dev_impl.h"
 #include "dev_tc.h"
 
@@ -79,6 +80,9 @@ int dev_cpu_xent(struct dev *d, const float *logits, const float *ref, size_t n,
 
 /* dev_cpu_tc.c */
 extern const struct dev_tc_ops dev_cpu_tc;
+
+/* dev_cpu_back.c */
+extern const struct dev_back_ops dev_cpu_back;
 
 /* dev_cpu_attr.c */
 extern const struct dev_attr_ops dev_cpu_attr;

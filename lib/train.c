@@ -474,6 +474,15 @@ int train_layer_push(struct train_layer *t, const float *x, const float *y,
 	return 0;
 }
 
+int train_layer_start(struct train_layer *t, const float *x, const float *y,
+                      size_t n, struct err *e)
+{
+	t->n_held = 0;
+	if (keep_rows(t, x, y, n, e) < 0 || train_start(t, n, e) < 0)
+		return -1;
+	return train_hold(t, t->cfg.batch, e);
+}
+
 int train_layer_finish(struct train_layer *t, struct err *e)
 {
 	if (t->started || t->n_held < t->cfg.batch)

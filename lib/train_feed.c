@@ -176,6 +176,11 @@ int train_feed_close(struct train_feed *f, struct err *e)
 
 /* ---- rows -------------------------------------------------------------------- */
 
+struct train_set *train_feed_set(struct train_feed *f, int i)
+{
+	return f->run[i].set;
+}
+
 uint64_t train_feed_behind(const struct train_feed *f)
 {
 	uint64_t least = UINT64_MAX;

@@ -33,6 +33,9 @@ struct train_feed *train_feed_new(const struct train_feed_run *runs, int n,
                                   void *ctx, struct err *e);
 void train_feed_free(struct train_feed *f);
 
+/* The i-th run, for those that step it themselves (train_tune.h). */
+struct train_set *train_feed_set(struct train_feed *f, int i);
+
 /* Rows that every run has had: they need not be made. UINT64_MAX when all are
  * at their ends. */
 uint64_t train_feed_behind(const struct train_feed *f);

@@ -82,6 +82,10 @@ int train_moments(const struct train_cfg *c);
 /* train.c: an empty buffer for `rows` rows in place of the one there is. */
 int train_hold(struct train_layer *t, size_t rows, struct err *e);
 
+/* train.c: begins from n rows, n <= batch, without a step. */
+int train_layer_start(struct train_layer *t, const float *x, const float *y,
+                      size_t n, struct err *e);
+
 /* train_start.c: statistics and first weights from n held rows. */
 int train_start(struct train_layer *t, size_t n, struct err *e);
 
@@ -98,6 +102,14 @@ int train_loss(struct train_layer *t, size_t n, struct dev_tc_part *part,
 int train_apply(struct train_layer *t, const struct dev_tc_part *part,
                 size_t n_parts, size_t n, const struct dev_tc_opt *o,
                 struct err *e);
+/* sum |y - mean y|^2 over work's batch */
+int train_variance(struct train_layer *t, size_t n, double *out,
+                   struct err *e);
+/* g = (b_dec + skip + decode(codes) - y) of a part, and its squared sum */
+int train_residual(struct train_layer *t, int part, int with_skip, size_t n,
+                   double *sq, struct err *e);
+/* The optimiser's next step. */
+struct dev_tc_opt train_optimiser(const struct train_layer *t);
 /* Which of n raw rows, the stream's from number `first` on, stay, into
  * work->rows; norms of all into work->sq_*. How many, or -1. Rows behind
  * n_norms join the norms first. */

@@ -33,6 +33,7 @@ struct train_set_cfg {
 	uint64_t save_every;	/* steps; 0: at the end only */
 	uint64_t log_every;	/* steps a line of measurements stands for */
 	int keep_state;		/* after the end, too */
+	const char *loss;	/* as recorded, NULL: "fvu"; borrowed */
 	/* What the rows are (header of the stream and what was left out of
 	 * it): a resumed run must be given the same. Borrowed. */
 	const char *input;

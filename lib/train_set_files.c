@@ -43,6 +43,11 @@ static int write_json(const char *path, const json_t *j, struct err *e)
 	return rc;
 }
 
+static const char *loss_name(const struct train_set *s)
+{
+	return s->cfg.loss ? s->cfg.loss : "fvu";
+}
+
 /* All that decides what the weights become, but for the rows. */
 static json_t *config_json(const struct train_set *s)
 {
@@ -56,7 +61,7 @@ static json_t *config_json(const struct train_set *s)
 	return json_pack(
 		"{s:o,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:b,s:b,s:b,"
 		"s:f,s:I,s:f,s:I,s:I,s:f,s:I,s:I,s:f,s:f,s:I,"
-		"s:s,s:f,s:f,s:I}",
+		"s:s,s:f,s:f,s:I,s:s}",
 		"layers", layers,
 		"recipe", c->recipe == TRAIN_R1 ? "r1" : "sparsify",
 		"optimizer", c->rule == TRAIN_ADAM ? "adam" : "signum",
@@ -74,7 +79,7 @@ static json_t *config_json(const struct train_set *s)
 		"seed", (json_int_t)c->seed,
 		"variant", tc_variant_name(t->variant),
 		"l0_weight", c->l0_weight, "bandwidth", c->bandwidth,
-		"k_anneal", (json_int_t)c->k_anneal);
+		"k_anneal", (json_int_t)c->k_anneal, "loss", loss_name(s));
 }
 
 /* sparsify's TrainConfig, for those who look for it there. */
@@ -100,7 +105,7 @@ static json_t *sparsify_json(const struct train_set *s)
 		"num_latents", (json_int_t)t->n_latents, "k", (json_int_t)t->k,
 		"multi_topk", t->multi_topk, "skip_connection", t->skip,
 		"transcode", t->transcode,
-		"grad_acc_steps", 1, "micro_acc_steps", 1, "loss_fn", "fvu", "optimizer",
+		"grad_acc_steps", 1, "micro_acc_steps", 1, "loss_fn", loss_name(s), "optimizer",
 		c->rule == TRAIN_ADAM ? "adam" : "signum", "lr", c->lr,
 		"lr_warmup_steps", (json_int_t)c->warmup, "k_decay_steps",
 		(json_int_t)c->k_anneal,

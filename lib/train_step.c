@@ -50,9 +50,8 @@ static double total(const double *v, size_t n)
 	return s;
 }
 
-/* sum |y - mean y|^2 over work's batch */
-static int variance(struct train_layer *t, size_t n, double *out,
-                    struct err *e)
+int train_variance(struct train_layer *t, size_t n, double *out,
+                   struct err *e)
 {
 	struct train_work *w = t->work;
 	const struct dev_ops *d = train_ops(t);
@@ -80,9 +79,8 @@ static float *part_g(struct train_layer *t, int part, size_t n)
 	return t->work->g + (size_t)part * n * t->cfg.tc.d_out;
 }
 
-/* g = (b_dec + skip + decode(codes) - y) of a part, and its squared sum */
-static int residual(struct train_layer *t, int part, int with_skip, size_t n,
-                    double *sq, struct err *e)
+int train_residual(struct train_layer *t, int part, int with_skip, size_t n,
+                   double *sq, struct err *e)
 {
 	struct train_work *w = t->work;
 	const struct dev_ops *d = train_ops(t);
@@ -214,7 +212,7 @@ static int b_dec_gradient(struct train_layer *t, const struct dev_tc_part *part,
 	              c->d_out * sizeof(float), e);
 }
 
-static struct dev_tc_opt optimiser(const struct train_layer *t)
+struct dev_tc_opt train_optimiser(const struct train_layer *t)
 {
 	double step = (double)t->stats.step + 1;
 	double lr = train_lr(&t->cfg, t->stats.step);
@@ -300,8 +298,8 @@ int train_loss(struct train_layer *t, size_t n, struct dev_tc_part *part,
 
 	*n_parts = 0;
 	t->stats.auxk = t->stats.multi = 0;
-	if (variance(t, n, &var, e) < 0 || train_select(t, n, e) < 0 ||
-	    residual(t, TRAIN_PART_MAIN, 1, n, &sq, e) < 0)
+	if (train_variance(t, n, &var, e) < 0 || train_select(t, n, e) < 0 ||
+	    train_residual(t, TRAIN_PART_MAIN, 1, n, &sq, e) < 0)
 		return -1;
 	t->stats.fvu = sq / var;
 	part[(*n_parts)++] = (struct dev_tc_part){
@@ -311,8 +309,8 @@ int train_loss(struct train_layer *t, size_t n, struct dev_tc_part *part,
 		if (d->tc->encode(t->dev, w->x, n, c->tc.d_in, t->enc.w,
 		                  t->bias.w, c->tc.n_latents, NULL,
 		                  &w->codes[TRAIN_PART_MULTI], e) < 0 ||
-		    residual(t, TRAIN_PART_MULTI, !sparsify, n, &multi,
-		             e) < 0 ||
+		    train_residual(t, TRAIN_PART_MULTI, !sparsify, n, &multi,
+		                   e) < 0 ||
 		    d->tc->scale(t->dev, part_g(t, TRAIN_PART_MULTI, n),
 		                 (float)(2 * MULTI_WEIGHT / var), values,
 		                 part_g(t, TRAIN_PART_MULTI, n), e) < 0)
@@ -345,7 +343,7 @@ int train_step(struct train_layer *t, const float *x, const float *y,
                struct err *e)
 {
 	struct dev_tc_part part[DEV_TC_PARTS];
-	const struct dev_tc_opt o = optimiser(t);
+	const struct dev_tc_opt o = train_optimiser(t);
 	size_t n_parts;
 	uint64_t active = 0, now = t->stats.rows + t->cfg.batch;
 	long n = train_keep(t, x, y, t->stats.rows, t->cfg.batch, e);
