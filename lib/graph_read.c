@@ -115,19 +115,26 @@ static int64_t read_some(void *ctx, void *buf, size_t n, struct err *e)
 	return got < 0 ? err_sys(e, "%s: read", in->path) : got;
 }
 
-/* A member's string, copied; other types: -1. */
+/* A member's string, at most max bytes of it (whole characters), copied; other
+ * types: -1. */
 static int text_member(struct graph_in *in, const char *key,
                        const struct json_pull_token *t, size_t max, char **out,
                        struct err *e)
 {
+	size_t n = t->n;
+
 	if (t->kind == JSON_PULL_NULL)
 		return 0;
 	if (t->kind != JSON_PULL_STRING)
 		return json_pull_bad(in->json, e, "'%s': wanted a string", key);
 	if (strlen(t->text) != t->n)
 		return json_pull_bad(in->json, e, "'%s' holds a NUL", key);
+	if (n > max)
+		for (n = max; n && ((unsigned char)t->text[n] & 0xc0) == 0x80;
+		     n--)
+			;
 	mem_free(*out);
-	*out = mem_strndup(t->text, t->n < max ? t->n : max, e);
+	*out = mem_strndup(t->text, n, e);
 	return *out ? 0 : -1;
 }
 
