@@ -16,7 +16,8 @@
 struct opts {
 	const char *nulls, *motifs;
 	int64_t n, min_gap, max_gap;
-	double threshold, swaps;
+	double threshold, swaps, density;
+	const char *part;
 	int errors, igraph, raw;
 };
 
@@ -29,6 +30,10 @@ static const struct cli_opt options[] = {
 	        "groups of motifs: triads, signed, ffl, quads"),
 	CLI_REAL('t', "threshold", struct opts, threshold, "X", 0, 1e30, "0",
 	         "leave out edges of |weight| below X"),
+	CLI_CHOICE(0, "part", struct opts, part, "all|prompt|think|answer",
+	           "all", "keep only nodes at the positions of that part"),
+	CLI_REAL(0, "density", struct opts, density, "X", 0, 1, "0",
+	         "keep only the strongest edges, so many of n (n - 1); 0: all"),
 	CLI_LONG(0, "min-gap", struct opts, min_gap, "N", 1, 65536, "1",
 	         "layers that a template's edge spans at least"),
 	CLI_LONG(0, "max-gap", struct opts, max_gap, "N", 1, 65536, "5",
@@ -66,7 +71,7 @@ static unsigned parse_list(const char *option, const char *list,
 			at = find(name);
 		}
 		if (at < 0)
-			cli_usage(&tool, "--%s: '%.*s' is none", option,
+			cli_usage(&tool, "--%s: unknown: '%.*s'", option,
 			          (int)n, list);
 		bits |= 1u << at;
 		if (!list[n])
@@ -97,29 +102,28 @@ static struct motif_opt motif_options(const struct opts *o, uint64_t seed)
 static void say_notes(const struct log *l, const struct graph *g)
 {
 	const struct graph_notes *n = &g->notes;
+	const struct { const char *what; uint64_t n; } counts[] = {
+		{ "ids of an error node and another, whose links go to the "
+		  "other", n->n_shared },
+		{ "links without a weight, taken as 0", n->n_null },
+		{ "links to nodes that are not there, left out", n->n_missing },
+		{ "links from a node to itself, left out", n->n_loops },
+		{ "links added to others between the same nodes",
+		  n->n_parallel },
+		{ "edges that do not go to a higher layer", g->n_backward }
+	};
+	size_t i;
 
+	if (n->no_part)
+		log_say(l, "%s: %s has no such part, left out", g->path,
+		        g->name);
 	if (n->n_unknown)
-		log_say(l, "%s: %llu nodes of unknown type ('%s'), kept",
+		log_say(l, "%s: nodes of unknown type, kept: %llu ('%s')",
 		        g->path, (unsigned long long)n->n_unknown, n->unknown);
-	if (n->n_shared)
-		log_say(l, "%s: %llu ids are an error node's and another's; "
-		        "their links go to the other", g->path,
-		        (unsigned long long)n->n_shared);
-	if (n->n_null)
-		log_say(l, "%s: %llu links without a weight, taken as 0",
-		        g->path, (unsigned long long)n->n_null);
-	if (n->n_missing)
-		log_say(l, "%s: %llu links to nodes that are not there, left "
-		        "out", g->path, (unsigned long long)n->n_missing);
-	if (n->n_loops)
-		log_say(l, "%s: %llu links from a node to itself, left out",
-		        g->path, (unsigned long long)n->n_loops);
-	if (n->n_parallel)
-		log_say(l, "%s: %llu links added to others between the same "
-		        "nodes", g->path, (unsigned long long)n->n_parallel);
-	if (g->n_backward)
-		log_say(l, "%s: %u edges do not go to a higher layer", g->path,
-		        g->n_backward);
+	for (i = 0; i < sizeof(counts) / sizeof(*counts); i++)
+		if (counts[i].n)
+			log_say(l, "%s: %s: %llu", g->path, counts[i].what,
+			        (unsigned long long)counts[i].n);
 }
 
 static double now(void)
@@ -171,6 +175,10 @@ static int count_file(struct count *c, const char *path, struct err *e)
 		double start = now();
 
 		say_notes(&c->log, g);
+		if (g->notes.no_part) {
+			graph_free(g);
+			continue;
+		}
 		got = motif_run(g, c->o, c->par, &r, e);
 		if (got < 0)
 			err_wrap(e, "%s", g->path);
@@ -193,7 +201,10 @@ static int run(const struct opts *o, const struct cli_common *c, char **paths,
 {
 	struct motif_opt mo = motif_options(o, c->seed);
 	struct graph_opt go = { .threshold = o->threshold,
-	                        .errors = o->errors };
+	                        .errors = o->errors,
+	                        .part = (enum graph_part)
+	                                graph_part_find(o->part),
+	                        .density = o->density };
 	struct stream_out_opt so = {
 		.kind = "motifs/1", .header = motif_header(&mo, &go, e),
 		.command = c->command, .seed = c->seed, .raw = o->raw

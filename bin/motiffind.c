@@ -281,23 +281,12 @@ static int summary(const struct work *w, struct err *e)
 
 /* ---- graphs ---- */
 
-static enum graph_part part_of(const char *word)
-{
-	switch (word[0]) {
-	case 'p':
-		return GRAPH_PROMPT;
-	case 't':
-		return GRAPH_THINK;
-	default:
-		return word[1] == 'n' ? GRAPH_ANSWER : GRAPH_ALL;
-	}
-}
-
 static int read_file(struct work *w, const char *path, const char *class,
                      struct err *e)
 {
 	struct graph_opt go = {
-		w->o->threshold, w->o->errors, part_of(w->o->part), w->o->density
+		w->o->threshold, w->o->errors,
+		(enum graph_part)graph_part_find(w->o->part), w->o->density
 	};
 	struct log log = cli_log(&tool);
 	struct graph_in *in = graph_open(path, &go, e);

@@ -10,6 +10,8 @@
 #include "mem.h"
 #include "mpk.h"
 #include "rec.h"
+#include "rec_graph.h"
+#include "rec_motifs.h"
 #include "show.h"
 #include "stream.h"
 
@@ -168,6 +170,39 @@ static int check_examples(struct stream_in *in, uint64_t *records,
 	return got;
 }
 
+static int check_graph(struct stream_in *in, uint64_t *records,
+                       uint64_t *bytes, struct err *e)
+{
+	struct rec_graph g;
+	struct rec_graph_in *r = rec_graph_on(in, e);
+	int got;
+
+	if (!r)
+		return -1;
+	while ((got = rec_graph_read(r, &g, e)) > 0)
+		;
+	count(in, records, bytes);
+	rec_graph_close(r);
+	return got;
+}
+
+static int check_motifs(struct stream_in *in, uint64_t *records,
+                        uint64_t *bytes, struct err *e)
+{
+	struct rec_motifs_head h;
+	struct rec_motifs m;
+	struct rec_motifs_in *r = rec_motifs_on(in, &h, e);
+	int got;
+
+	if (!r)
+		return -1;
+	while ((got = rec_motifs_read(r, &m, e)) > 0)
+		;
+	count(in, records, bytes);
+	rec_motifs_close(r);
+	return got;
+}
+
 /* Reads all of a kind whose records have a meaning here, or of any other.
  * Takes in over. Returns 0 with the number of records and of bytes. */
 static int check_all(struct stream_in *in, uint64_t *records, uint64_t *bytes,
@@ -185,6 +220,10 @@ static int check_all(struct stream_in *in, uint64_t *records, uint64_t *bytes,
 		return check_latents(in, records, bytes, e);
 	if (!strcmp(stream_kind(in), "examples/1"))
 		return check_examples(in, records, bytes, e);
+	if (!strcmp(stream_kind(in), "graph/1"))
+		return check_graph(in, records, bytes, e);
+	if (!strcmp(stream_kind(in), "motifs/1"))
+		return check_motifs(in, records, bytes, e);
 	while ((got = stream_read(in, &data, &n, e)) > 0)
 		;
 	count(in, records, bytes);

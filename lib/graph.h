@@ -108,6 +108,10 @@ enum graph_part {
 	GRAPH_ANSWER		/* after "</think>" */
 };
 
+/* "all", "prompt", "think", "answer"; static. graph_part_find: -1 for others. */
+const char *graph_part_name(enum graph_part part);
+int graph_part_find(const char *name);
+
 struct graph_opt {
 	double threshold;	/* >= 0 */
 	int errors;		/* keep error nodes */

@@ -7,6 +7,26 @@
 
 #include "mem.h"
 
+static const char *const parts[] = {
+	[GRAPH_ALL] = "all", [GRAPH_PROMPT] = "prompt",
+	[GRAPH_THINK] = "think", [GRAPH_ANSWER] = "answer"
+};
+
+const char *graph_part_name(enum graph_part part)
+{
+	return parts[part];
+}
+
+int graph_part_find(const char *name)
+{
+	int i;
+
+	for (i = 0; i <= GRAPH_ANSWER; i++)
+		if (!strcmp(name, parts[i]))
+			return i;
+	return -1;
+}
+
 /* Whether a position lies in the part; -1: the prompt has no such part. */
 static int inside(const struct graph *g, enum graph_part part, int32_t at)
 {

@@ -11,7 +11,8 @@ json_t *motif_header(const struct motif_opt *o, const struct graph_opt *g,
 		.n = o->nulls ? o->n : 0, .seed = o->seed,
 		.threshold = g->threshold, .swaps = o->swaps,
 		.min_gap = o->min_gap, .max_gap = o->max_gap,
-		.errors = g->errors, .igraph = o->igraph
+		.errors = g->errors, .igraph = o->igraph,
+		.density = g->density, .part = graph_part_name(g->part)
 	};
 	int null;
 

@@ -75,8 +75,7 @@ static int read_begin(struct rec_graph_in *r, const msgpack_object *meta,
 
 /* ---- nodes ---- */
 
-/* A str, copied to *at, which moves on; absent: "". A NUL inside would cut it
- * without a word, so it is refused. */
+/* A str, copied to *at; absent: "". */
 static int read_str(const msgpack_object *map, const char *key, int optional,
                     char **at, const char **out, struct err *e)
 {
@@ -88,13 +87,7 @@ static int read_str(const msgpack_object *map, const char *key, int optional,
 		return 0;
 	if (mpk_str(map, key, &s, &n, e) < 0)
 		return -1;
-	if (memchr(s, 0, n))
-		return err_set(e, ERR_FORMAT, "'%s' holds a NUL", key);
-	memcpy(*at, s, n);
-	(*at)[n] = 0;
-	*out = *at;
-	*at += n + 1;
-	return 0;
+	return rec_base_text(s, n, key, at, out, e);
 }
 
 /* A whole number in lo..hi, absent: def. */
@@ -119,23 +112,6 @@ static int read_int(const msgpack_object *map, const char *key, int64_t lo,
 	return 0;
 }
 
-/* A finite number, absent: NaN. */
-static int read_real(const msgpack_object *map, const char *key, double *out,
-                     struct err *e)
-{
-	const msgpack_object *o = mpk_get(map, key);
-
-	*out = NAN;
-	if (!o)
-		return 0;
-	if ((o->type != MSGPACK_OBJECT_FLOAT32 &&
-	     o->type != MSGPACK_OBJECT_FLOAT64) || !isfinite(o->via.f64))
-		return err_set(e, ERR_FORMAT, "'%s': wanted a finite float, "
-		               "found %s", key, mpk_type(o));
-	*out = o->via.f64;
-	return 0;
-}
-
 static int read_node(const msgpack_object *o, struct rec_graph_node *n,
                      char **text, struct err *e)
 {
@@ -148,9 +124,9 @@ static int read_node(const msgpack_object *o, struct rec_graph_node *n,
 	    read_int(o, "feature", -1, INT64_MAX, -1, &n->feature, e) < 0 ||
 	    read_int(o, "layer", -1, INT32_MAX, -2, &layer, e) < 0 ||
 	    read_int(o, "position", -1, INT32_MAX, -1, &position, e) < 0 ||
-	    read_real(o, "activation", &n->activation, e) < 0 ||
-	    read_real(o, "influence", &n->influence, e) < 0 ||
-	    read_real(o, "probability", &n->probability, e) < 0)
+	    rec_base_real(o, "activation", 1, &n->activation, e) < 0 ||
+	    rec_base_real(o, "influence", 1, &n->influence, e) < 0 ||
+	    rec_base_real(o, "probability", 1, &n->probability, e) < 0)
 		return -1;
 	if (layer == -2)
 		return err_set(e, ERR_FORMAT, "lacks 'layer'");

@@ -1,5 +1,6 @@
 #include "rec_impl.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "mem.h"
@@ -46,6 +47,39 @@ int rec_base_u32(struct rec_base *b, const char *key, int slot,
 	if (bytes)
 		memcpy(b->u32[slot], p, bytes);
 	*out = b->u32[slot];
+	return 0;
+}
+
+int rec_base_real(const msgpack_object *map, const char *key, int optional,
+                  double *out, struct err *e)
+{
+	const msgpack_object *o = mpk_get(map, key);
+
+	*out = NAN;
+	if (optional && !o)
+		return 0;
+	if (o && o->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
+		*out = (double)o->via.u64;
+	else if (o && o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
+		*out = (double)o->via.i64;
+	else if (o && (o->type == MSGPACK_OBJECT_FLOAT32 ||
+	               o->type == MSGPACK_OBJECT_FLOAT64))
+		*out = o->via.f64;
+	if (!isfinite(*out))
+		return err_set(e, ERR_FORMAT, "'%s': wanted a finite number, "
+		               "found %s", key, mpk_type(o));
+	return 0;
+}
+
+int rec_base_text(const char *s, size_t n, const char *key, char **at,
+                  const char **out, struct err *e)
+{
+	if (memchr(s, 0, n))
+		return err_set(e, ERR_FORMAT, "'%s' holds a NUL", key);
+	memcpy(*at, s, n);
+	(*at)[n] = 0;
+	*out = *at;
+	*at += n + 1;
 	return 0;
 }
 

@@ -32,6 +32,13 @@ int rec_base_next(struct rec_base *b, struct err *e);
  * to REC_BASE_SLOTS - 1. 0, or -1. */
 int rec_base_u32(struct rec_base *b, const char *key, int slot,
                  const uint32_t **out, size_t *n, struct err *e);
+/* map[key] as a finite number (a whole one too); optional and absent: NaN. */
+int rec_base_real(const msgpack_object *map, const char *key, int optional,
+                  double *out, struct err *e);
+/* n bytes of a str, copied to *at with a NUL added; *at moves on behind it. A
+ * NUL inside would cut it without a word, so it is refused. */
+int rec_base_text(const char *s, size_t n, const char *key, char **at,
+                  const char **out, struct err *e);
 /* Turns a complaint about a record's inside into one that says which; -1. */
 int rec_base_bad(const struct rec_base *b, const struct err *in,
                  struct err *e);

@@ -30,7 +30,9 @@ static int read_head(const json_t *h, struct rec_motifs_head *m, struct err *e)
 	    json_int(h, "min_gap", INT32_MIN, INT32_MAX, 1, &min_gap, e) < 0 ||
 	    json_int(h, "max_gap", INT32_MIN, INT32_MAX, 1, &max_gap, e) < 0 ||
 	    json_bool(h, "errors", 0, &m->errors, e) < 0 ||
-	    json_bool(h, "igraph", 0, &m->igraph, e) < 0)
+	    json_bool(h, "igraph", 0, &m->igraph, e) < 0 ||
+	    json_number(h, "density", 0, 1, 0, &m->density, e) < 0 ||
+	    json_str(h, "part", "all", &m->part, e) < 0)
 		return -1;
 	m->n = (uint64_t)n;
 	m->seed = (uint64_t)seed;
@@ -98,12 +100,12 @@ json_t *rec_motifs_header(const struct rec_motifs_head *h, struct err *e)
 
 	for (i = 0; names && i < h->n_nulls; i++)
 		json_array_append_new(names, json_string(h->nulls[i]));
-	j = json_pack("{s:I, s:I, s:f, s:f, s:i, s:i, s:b, s:b, s:o}",
+	j = json_pack("{s:I, s:I, s:f, s:f, s:i, s:i, s:b, s:b, s:f, s:s, s:o}",
 	              "n", (json_int_t)h->n, "seed", (json_int_t)h->seed,
 	              "threshold", h->threshold, "swaps", h->swaps,
 	              "min_gap", (int)h->min_gap, "max_gap", (int)h->max_gap,
-	              "errors", h->errors, "igraph", h->igraph, "nulls",
-	              names);
+	              "errors", h->errors, "igraph", h->igraph, "density",
+	              h->density, "part", h->part, "nulls", names);
 	if (!j)
 		err_set(e, ERR_MEM, "out of memory");
 	return j;
@@ -111,50 +113,20 @@ json_t *rec_motifs_header(const struct rec_motifs_head *h, struct err *e)
 
 /* ---- records ---- */
 
-/* A finite number; optional and absent: NaN. */
-static int get_real(const msgpack_object *map, const char *key, int optional,
-                    double *out, struct err *e)
-{
-	const msgpack_object *o = mpk_get(map, key);
-
-	*out = NAN;
-	if (optional && !o)
-		return 0;
-	if (!o || (o->type != MSGPACK_OBJECT_FLOAT32 &&
-	           o->type != MSGPACK_OBJECT_FLOAT64) || !isfinite(o->via.f64))
-		return err_set(e, ERR_FORMAT, "'%s': wanted a finite float, "
-		               "found %s", key, mpk_type(o));
-	*out = o->via.f64;
-	return 0;
-}
-
-/* A str, copied to *at, which moves on. */
-static int get_str(const char *s, size_t n, const char *key, char **at,
-                   const char **out, struct err *e)
-{
-	if (memchr(s, 0, n))
-		return err_set(e, ERR_FORMAT, "'%s' holds a NUL", key);
-	memcpy(*at, s, n);
-	(*at)[n] = 0;
-	*out = *at;
-	*at += n + 1;
-	return 0;
-}
-
 static int get_null(const msgpack_object *o, struct rec_motifs_null *n,
                     struct err *e)
 {
 	const msgpack_object *fixed = mpk_get(o, "fixed");
 
-	if (get_real(o, "mean", 0, &n->mean, e) < 0 ||
-	    get_real(o, "std", 0, &n->std, e) < 0 ||
-	    get_real(o, "z", 1, &n->z, e) < 0 ||
-	    get_real(o, "sp", 1, &n->sp, e) < 0 ||
-	    get_real(o, "p", 1, &n->p, e) < 0 ||
-	    get_real(o, "q", 1, &n->q, e) < 0 ||
-	    get_real(o, "effect", 1, &n->effect, e) < 0 ||
-	    get_real(o, "lo", 1, &n->lo, e) < 0 ||
-	    get_real(o, "hi", 1, &n->hi, e) < 0)
+	if (rec_base_real(o, "mean", 0, &n->mean, e) < 0 ||
+	    rec_base_real(o, "std", 0, &n->std, e) < 0 ||
+	    rec_base_real(o, "z", 1, &n->z, e) < 0 ||
+	    rec_base_real(o, "sp", 1, &n->sp, e) < 0 ||
+	    rec_base_real(o, "p", 1, &n->p, e) < 0 ||
+	    rec_base_real(o, "q", 1, &n->q, e) < 0 ||
+	    rec_base_real(o, "effect", 1, &n->effect, e) < 0 ||
+	    rec_base_real(o, "lo", 1, &n->lo, e) < 0 ||
+	    rec_base_real(o, "hi", 1, &n->hi, e) < 0)
 		return -1;
 	if (fixed && fixed->type != MSGPACK_OBJECT_BOOLEAN)
 		return err_set(e, ERR_FORMAT, "'fixed': wanted a bool, found "
@@ -184,8 +156,8 @@ static int get_nulls(const msgpack_object *root, struct rec_motifs *m,
 		if (kv->key.type != MSGPACK_OBJECT_STR)
 			return err_set(e, ERR_FORMAT, "'nulls': a key that is "
 			               "no str");
-		if (get_str(kv->key.via.str.ptr, kv->key.via.str.size,
-		            "nulls", text, &n->name, e) < 0)
+		if (rec_base_text(kv->key.via.str.ptr, kv->key.via.str.size,
+		                  "nulls", text, &n->name, e) < 0)
 			return -1;
 		if (get_null(&kv->val, n, e) < 0)
 			return err_wrap(e, "'nulls': '%.32s'", n->name);
@@ -214,7 +186,7 @@ static int get_body(struct rec_motifs_in *r, size_t n_record,
 	text = r->text;
 	for (i = 0; i < sizeof(keys) / sizeof(*keys); i++)
 		if (mpk_str(root, keys[i], &s, &n, e) < 0 ||
-		    get_str(s, n, keys[i], &text, slots[i], e) < 0)
+		    rec_base_text(s, n, keys[i], &text, slots[i], e) < 0)
 			return -1;
 	if (mpk_u64(root, "nodes", UINT64_MAX, &m->nodes, e) < 0 ||
 	    mpk_u64(root, "edges", UINT64_MAX, &m->edges, e) < 0 ||

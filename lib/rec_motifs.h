@@ -43,6 +43,8 @@ struct rec_motifs_head {
 	int32_t min_gap, max_gap;
 	int errors;		/* error nodes are in */
 	int igraph;		/* igraph's convention for 003, 012, 102 */
+	double density;		/* edges were cut to this share; 0: none was */
+	const char *part;	/* of the prompt: "all", "think" */
 	/* names of the null models, in the records' order */
 	const char *nulls[REC_MOTIFS_NULLS];
 	size_t n_nulls;

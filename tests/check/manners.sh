@@ -72,18 +72,26 @@ vocab=$(jq .vocab_size M/config.json)
 "$BIN/r1cat" -c --raw t.tok >t.raw
 "$BIN/actdump" --model M <t.tok >a.act
 seq 1000 >text
+cp "$OLDPWD"/tests/golden/motifs/opposite_of_small.json graph.json
 work() {
 	case $1 in
 	actdump) echo "$BIN/actdump --model M" ;;
+	motifcount) echo "$BIN/motifcount -n 20 -" ;;
 	qtok) echo "$BIN/qtok --tokenizer M/tokenizer.json" ;;
 	r1cat) echo "$BIN/r1cat -f" ;;
 	tceval) echo "$BIN/tceval --model M --transcoders M/transcoders" ;;
 	tctrain) echo "$BIN/tctrain --model M -k 4 --expansion 2 --batch 100 --out ck" ;;
 	esac
 }
-feed() { case $1 in qtok) echo text ;; *) echo t.tok ;; esac; }
+feed() {
+	case $1 in
+	qtok) echo text ;;
+	motifcount) echo graph.json ;;
+	*) echo t.tok ;;
+	esac
+}
 
-for name in r1cat qtok actdump tceval; do
+for name in r1cat qtok actdump tceval motifcount; do
 	[ -x "$BIN/$name" ] || continue
 	# shellcheck disable=SC2046
 	timeout 60 $(work $name) <$(feed $name) >/dev/full 2>err

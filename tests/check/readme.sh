@@ -9,6 +9,7 @@ trap 'rm -rf "$S"' EXIT
 export PATH=$BIN:$PATH M=$S/model LC_ALL=C.UTF-8
 cp -r tests/golden/tiny-llama "$M"	# its context made as long as qtok's default
 sed -i 's/"max_position_embeddings": 512/"max_position_embeddings": 2048/' "$M/config.json"
+cp tests/golden/motifs/capital-state-dallas.json "$S/graph.json"
 cd "$S" || exit 1
 for i in $(seq 300); do echo "the reader of stream $i is told where it was cut $((i * 7919 % 1000))"; done >corpus.txt
 head -n 60 corpus.txt >held.txt
