@@ -8,21 +8,23 @@
 #
 # Any variable of a release (pipelines/releases/*.mk) and any stage (QTOK,
 # ACTDUMP, TCTRAIN, TCEVAL, ...) may be given on the command line. The work is
-# done by a second make, so that it sees tools that this one has just built.
+# done by a second make a phase, one after the other, so that it sees tools that
+# this one has just built and what the phase before decided.
 
 RELEASE ?= smollm2-135m
 PROFILE ?= quick
 DATA ?= data
 
-PHASES := phase0 phase2
-LATER := phase1 phase3 phase4 phase5 phase6
+PHASES := phase0 phase1 phase2
+LATER := phase3 phase4 phase5 phase6
 
 ## phase0: model, corpus and tokens of RELEASE, under DATA/RELEASE/PROFILE
+## phase1: a grid of configurations on pilot layers, and which is best
 ## phase2: a transcoder for each layer, evaluation, plots, report.md
 $(PHASES): phases ;
 
 phases: $(TOOLS:%=$(BIN)/%)
-	+@$(if $(DRY),,pipelines/locked.sh '$(DATA)/$(RELEASE)/$(PROFILE)') $(MAKE) --no-print-directory -f pipelines/run.mk $(filter $(PHASES),$(MAKECMDGOALS)) RELEASE='$(RELEASE)' PROFILE='$(PROFILE)' DATA='$(DATA)' BIN='$(BIN)'
+	+@$(foreach p,$(filter $(MAKECMDGOALS),$(PHASES)),$(if $(DRY),,pipelines/locked.sh '$(DATA)/$(RELEASE)/$(PROFILE)') $(MAKE) --no-print-directory -f pipelines/run.mk $p RELEASE='$(RELEASE)' PROFILE='$(PROFILE)' DATA='$(DATA)' BIN='$(BIN)' &&) :
 DRY := $(findstring n,$(firstword -$(MAKEFLAGS)))
 
 $(LATER):

@@ -9,6 +9,7 @@
 
 R1FETCH ?= $(BIN)/r1fetch
 QTOK ?= $(BIN)/qtok
+TCTRAIN ?= $(BIN)/tctrain
 PYTHON ?= /usr/bin/env python3
 CORPUS_PY := pipelines/corpus
 threads := $(if $(THREADS),--threads $(THREADS))

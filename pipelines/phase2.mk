@@ -6,11 +6,12 @@
 #   D/*.png, D/report.md  plots and the report
 #   D/times.tsv           seconds each step took
 #
+# Where phase 1 has decided, D/phase1/decision.mk sets EXPANSION, K, LR, TOKENS
+# and SKIP; the command line has the last word.
+#
 # Activations go straight from the model into training (the tool does both).
 # With ACTDUMP given, that program makes them: ACTDUMP | TCTRAIN.
 
-TCTRAIN ?= $(BIN)/tctrain
-GNUPLOT ?= gnuplot
 REPORT := pipelines/report.py
 $(call by_profile,EXPANSION K TOKENS BATCH FVU_TOKENS CE_TOKENS ABLATION_TOKENS)
 
@@ -19,7 +20,7 @@ $(call by_profile,EXPANSION K TOKENS BATCH FVU_TOKENS CE_TOKENS ABLATION_TOKENS)
 # with -j 2 and LAUNCH='srun ...' uses two machines.
 LAYER_PARTS ?= all
 TRAIN_OPTS = --expansion $(EXPANSION) -k $(K) --tokens $(TOKENS) --batch $(BATCH) \
-	--seed $(SEED) $(TRAIN_EXTRA)
+	--seed $(SEED) $(if $(LR),--lr $(LR)) $(if $(filter no,$(SKIP)),--no-skip) $(TRAIN_EXTRA)
 $(eval $(call stamp,train,$(call program,$(ACTDUMP)) $(call program,$(TCTRAIN)) $(TRAIN_OPTS)))
 
 part = $(D)/parts/$*
@@ -59,8 +60,6 @@ $(D)/curves.tsv: $(D)/metrics.jsonl $(D)/.want/report
 $(D)/tables.done: $(D)/eval.json $(D)/.want/report
 	@$(call into,$(PYTHON) $(REPORT) tables $< $(D))
 
-gp = rm -f $@.part && $(GNUPLOT) -e "OUT='$@.part';TITLE='$1'" $2 pipelines/plots/style.gp pipelines/plots/$(basename $(@F)).gp && \
-	mv -f $@.part $@
 $(D)/loss.png: $(D)/curves.tsv $(D)/tables.done pipelines/plots/loss.gp pipelines/plots/style.gp
 	$(call say,PLOT)$(call gp,$(TITLE): variance left unexplained while training,-e "CURVES='$(D)/curves.tsv';LAYERS='$$(cut -f 1 $(D)/ce.tsv | tr '\n' ' ')'")
 $(D)/latents.png: $(D)/tables.done pipelines/plots/latents.gp pipelines/plots/style.gp
@@ -71,7 +70,7 @@ $(D)/ce.png: $(D)/tables.done pipelines/plots/ce.gp pipelines/plots/style.gp
 $(D)/report.md: $(D)/eval.json $(D)/SHA256SUMS $(D)/ckpt.sums $(plots) $(D)/.want/report
 	$(call say,REPORT)$(call into,$(PYTHON) $(REPORT) report $(D)/eval.json $(D)/SHA256SUMS \
 		'release=$(RELEASE)' 'profile=$(PROFILE)' 'model=$(MODEL)' 'corpus=$(CORPUS)' \
-		'tokens=$(TOKENS)' 'training=$(strip $(TRAIN_OPTS))' 'version=$(shell sed -n 's/.*R1_VERSION "\(.*\)"/\1/p' lib/version.h)')
+		'tokens=$(TOKENS)' $(if $(DECISION),'settings=phase 1 chose $(DECISION)') 'training=$(strip $(TRAIN_OPTS))' 'version=$(shell sed -n 's/.*R1_VERSION "\(.*\)"/\1/p' lib/version.h)')
 
 phase2: $(D)/report.md
 	@echo 'phase2: $(D)/report.md'

@@ -34,3 +34,8 @@ into = pipelines/step.sh $@ '$(subst ','\'',$(strip $1))'
 export TIMES := $(D)/times.tsv
 took = printf '%s\t%s\n' '$1' "$$SECONDS" >>$(TIMES)
 launch = $(if $(LAUNCH),$(LAUNCH) )
+
+# $(call gp,TITLE,-e WORDS): the plot $@, by the script of its name
+GNUPLOT ?= gnuplot
+gp = rm -f $@.part && $(GNUPLOT) -e "OUT='$@.part';TITLE='$1'" $2 pipelines/plots/style.gp pipelines/plots/$(basename $(@F)).gp && \
+	mv -f $@.part $@

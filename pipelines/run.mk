@@ -24,9 +24,20 @@ by_profile = $(foreach v,$1,$(eval $v ?= $($v.$(PROFILE))))
 
 D := $(DATA)/$(RELEASE)/$(PROFILE)
 
+# Phase 1 has its rules only when it is asked for: phase 2 takes its decision
+# when there is one, and does not ask for it.
+sweeping := $(filter phase1 $(D)/phase1/%,$(MAKECMDGOALS))
+ifndef sweeping
+-include $(D)/phase1/decision.mk
+endif
+DRY := $(findstring n,$(firstword -$(MAKEFLAGS)))
+
 include pipelines/rules.mk
 include pipelines/phase0.mk
+ifdef sweeping
+include pipelines/phase1.mk
+endif
 include pipelines/phase2.mk
 
-.PHONY: phase0 phase2 force
+.PHONY: phase0 phase1 phase2 force
 force: ;

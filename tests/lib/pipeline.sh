@@ -19,13 +19,13 @@ check() {
 		tail -n 15 "$S/check.log" | sed 's/^/# /'; not "$what"; fi
 }
 
-# run FOLDER [MAKE'S WORDS]: phase2 of the tiny release into FOLDER, or its file
+# run FOLDER [MAKE'S WORDS]: phase2, or $PHASE, of the tiny release into FOLDER, or its file
 # $GOAL alone
 run() {
 	local data=$1
 	shift
 	make --no-print-directory -f pipelines/run.mk \
-		"${GOAL+$data/tiny/quick/}${GOAL-phase2}" RELEASE_DIR=tests/lib \
+		"${GOAL+$data/tiny/quick/}${GOAL-${PHASE-phase2}}" RELEASE_DIR=tests/lib \
 		RELEASE=tiny CORPUS_FILE="$S/docs.jsonl" DATA="$data" BIN="$BIN" "$@"
 }
 

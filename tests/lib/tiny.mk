@@ -1,5 +1,6 @@
 # The release of the pipeline's tests: a random model, seconds.
 TITLE := Tiny
+DEPTH := 4
 MODEL := file:tests/golden/tiny-llama
 TEMPLATE := none
 CORPUS := file
@@ -11,3 +12,9 @@ BATCH := 512
 FVU_TOKENS := 1k
 CE_TOKENS := 512
 ABLATION_TOKENS := 256
+SWEEP_EXPANSION := 2 4
+SWEEP_K := 4 8
+SWEEP_LR := 1e-3
+SWEEP_TOKENS := 4k
+SWEEP_SKIP := yes no
+SWEEP_AT_ONCE := 3
