@@ -11,7 +11,6 @@
 #include "cli.h"
 #include "dev.h"
 #include "docs.h"
-#include "file.h"
 #include "json.h"
 #include "mem.h"
 #include "metrics.h"
@@ -29,6 +28,10 @@ struct opts {
 	const char *scratch, *features, *slug, *scan, *source_set, *describe;
 	const char *format, *out;
 	int skip_done;
+	int64_t validate;
+	struct cli_list set, scale, ablate, steer;
+	const char *hold;
+	int64_t generate;
 };
 
 static const struct cli_opt options[] = {
@@ -97,12 +100,27 @@ static const struct cli_opt options[] = {
 	        "write DIR/SLUG.json and DIR/graph-metadata.json"),
 	CLI_FLAG(0, "skip-done", struct opts, skip_done,
 	         "with --out: pass over graphs that are there"),
+	CLI_LONG(0, "validate", struct opts, validate, "N", 0, 1e6, "0",
+	         "ablate the N strongest features; was the graph right?"),
+	CLI_LIST(0, "set", struct opts, set, "L:F@P=V",
+	         "intervene: latent F of layer L at positions P is V"),
+	CLI_LIST(0, "scale", struct opts, scale, "L:F@P=V",
+	         "intervene: it is V times what it was"),
+	CLI_LIST(0, "ablate", struct opts, ablate, "L:F@P",
+	         "intervene: it is 0"),
+	CLI_LIST(0, "steer", struct opts, steer, "L:F@P=V",
+	         "intervene: it is V more than it was"),
+	CLI_CHOICE(0, "hold", struct opts, hold, "nothing|patterns|all",
+	           "patterns", "intervene: what does not follow"),
+	CLI_LONG(0, "generate", struct opts, generate, "N", 0, 1e5, "0",
+	         "intervene: go on by N tokens, with and without"),
 	CLI_END
 };
 
 static const struct cli_tool tool = {
 	.name = "attrgraph",
 	.brief = "trace what a model's prediction came from",
+	.operands = "[intervene]", .min_operands = 0, .max_operands = 1,
 	.options = options
 };
 
@@ -124,6 +142,8 @@ struct job {
 	struct attrgraph_labels *labels;
 	struct attrgraph_chat chat;
 	struct attr_opt opt;
+	struct attr_intervention change;	/* n_edits 0: graphs */
+	int intervene;
 	struct progress progress;
 	struct metrics *metrics;
 	struct stream_out *stream;
@@ -142,88 +162,24 @@ static double seconds_since(const struct timespec *t)
 
 /* ---- targets ---- */
 
-static int position(const struct job *j, const char *text, size_t n,
-                    size_t *pos, struct err *e)
-{
-	char *end;
-	long long v = strtoll(text, &end, 10);
-
-	(void)j;
-	if (!*text || *end)
-		return err_set(e, ERR_USAGE, "--at '%s': wanted a number", text);
-	if (v < 0)
-		v += (long long)n;
-	if (v < 0 || (size_t)v >= n)
-		return err_set(e, ERR_USAGE, "--at %s: the prompt has positions "
-		               "0 to %zu", text, n - 1);
-	*pos = (size_t)v;
-	return 0;
-}
-
-static int target_diff(struct job *j, size_t pos, const char *text,
-                       struct err *e)
-{
-	const char *mid = strstr(text, "//");
-	uint32_t more, less;
-	char *first;
-	int rc;
-
-	if (!mid)
-		return err_set(e, ERR_USAGE, "--diff '%s': wanted two tokens, "
-		               "A//B", text);
-	if (!(first = mem_strndup(text, (size_t)(mid - text), e)))
-		return -1;
-	rc = attrgraph_token(j->tok, first, &more, e) < 0 ||
-	     attrgraph_token(j->tok, mid + 2, &less, e) < 0 ||
-	     attr_target_diff(j->attr, pos, more, less, e) < 0 ? -1 : 0;
-	mem_free(first);
-	return rc;
-}
-
-static int target_feature(struct job *j, size_t pos, const char *text,
-                          struct err *e)
-{
-	unsigned layer, latent;
-	int n = 0;
-
-	if (sscanf(text, "%u:%u%n", &layer, &latent, &n) != 2 || text[n])
-		return err_set(e, ERR_USAGE, "--feature '%s': wanted LAYER:"
-		               "LATENT", text);
-	return attr_target_feature(j->attr, layer, latent, pos, e);
-}
-
-static int targets_at(struct job *j, size_t pos, struct err *e)
-{
-	const struct opts *o = j->o;
-	uint32_t id;
-	size_t i;
-
-	for (i = 0; i < o->token.n; i++)
-		if (attrgraph_token(j->tok, o->token.item[i], &id, e) < 0 ||
-		    attr_target_token(j->attr, pos, id, e) < 0)
-			return -1;
-	for (i = 0; i < o->diff.n; i++)
-		if (target_diff(j, pos, o->diff.item[i], e) < 0)
-			return -1;
-	for (i = 0; i < o->feature.n; i++)
-		if (target_feature(j, pos, o->feature.item[i], e) < 0)
-			return -1;
-	if (o->token.n || o->diff.n || o->feature.n)
-		return 0;
-	return attr_target_top(j->attr, pos, (size_t)o->max_logits,
-	                       o->desired_prob, e);
-}
-
 static int targets(struct job *j, const struct attrgraph_prompt *p,
                    struct err *e)
 {
+	const struct opts *o = j->o;
+	const struct attrgraph_targets t = {
+		.token = o->token.item, .n_tokens = o->token.n,
+		.diff = o->diff.item, .n_diffs = o->diff.n,
+		.feature = o->feature.item, .n_features = o->feature.n,
+		.max_logits = (size_t)o->max_logits,
+		.desired_prob = o->desired_prob
+	};
 	size_t i, pos = p->n - 1;
 
-	for (i = 0; i < j->o->at.n; i++)
-		if (position(j, j->o->at.item[i], p->n, &pos, e) < 0 ||
-		    targets_at(j, pos, e) < 0)
+	for (i = 0; i < o->at.n; i++)
+		if (attrgraph_position(o->at.item[i], p->n, &pos, e) < 0 ||
+		    attrgraph_target(j->attr, j->tok, &t, pos, e) < 0)
 			return -1;
-	return j->o->at.n ? 0 : targets_at(j, pos, e);
+	return o->at.n ? 0 : attrgraph_target(j->attr, j->tok, &t, pos, e);
 }
 
 /* ---- output ---- */
@@ -235,43 +191,9 @@ static int to_stdout(void *ctx, const char *bytes, size_t n, struct err *e)
 		? 0 : err_sys(e, "standard output");
 }
 
-struct to_file {
-	struct file_out *f;
-	uint64_t at;
-};
-
-static int put_file(void *ctx, const char *bytes, size_t n, struct err *e)
-{
-	struct to_file *t = ctx;
-	int rc = file_out_write(t->f, t->at, bytes, n, e);
-
-	t->at += n;
-	return rc;
-}
-
 static char *path_of(const struct job *j, const char *slug, struct err *e)
 {
 	return mem_printf(e, "%s/%s.json", j->o->out, slug);
-}
-
-static int write_file(struct job *j, const struct attr_graph *g,
-                      const struct attr_pruned *p, const json_t *meta,
-                      const char *slug, struct err *e)
-{
-	char *path = path_of(j, slug, e);
-	struct to_file t = { 0 };
-	int rc = -1;
-
-	if (!path || file_mkdirs(j->o->out, e) < 0 ||
-	    !(t.f = file_out_new(path, e)))
-		goto done;
-	if (attrgraph_write_json(g, p, meta, j->tok, j->labels, put_file, &t,
-	                         e) == 0 && file_out_commit(t.f, e) == 0)
-		rc = attrgraph_register(j->o->out, meta, e);
-done:
-	file_out_free(t.f);
-	mem_free(path);
-	return rc;
 }
 
 static int open_stream(struct job *j, struct err *e)
@@ -287,10 +209,11 @@ static int open_stream(struct job *j, struct err *e)
 
 static int write_graph(struct job *j, const struct attr_graph *g,
                        const struct attr_pruned *p, const json_t *meta,
-                       const char *slug, struct err *e)
+                       struct err *e)
 {
 	if (j->o->out)
-		return write_file(j, g, p, meta, slug, e);
+		return attrgraph_write_folder(g, p, meta, j->tok, j->labels,
+		                              j->o->out, e);
 	if (strcmp(j->o->format, "graph"))
 		return attrgraph_write_json(g, p, meta, j->tok, j->labels,
 		                            to_stdout, NULL, e);
@@ -317,6 +240,83 @@ static int report(struct job *j, const struct attr_graph *g,
 	                 "seconds", seconds, "graph",
 	                 json_object_get(meta, "r1_interp"));
 	return metrics_write(j->metrics, line, e);
+}
+
+/* ---- interventions ---- */
+
+static int add_edits(struct job *j, const struct cli_list *l,
+                     enum attr_edit_kind kind, int has_value, struct err *e)
+{
+	struct attr_edit *edit = (struct attr_edit *)j->change.edit;
+	size_t i;
+
+	for (i = 0; i < l->n; i++)
+		if (attrgraph_edit(l->item[i], kind, has_value,
+		                   &edit[j->change.n_edits++], e) < 0)
+			return -1;
+	return 0;
+}
+
+static int read_edits(struct job *j, struct err *e)
+{
+	const struct opts *o = j->o;
+	size_t n = o->set.n + o->scale.n + o->ablate.n + o->steer.n;
+
+	j->change.held = *o->hold == 'n' ? MODEL_HELD_NOTHING
+		: *o->hold == 'p' ? MODEL_HELD_PATTERNS : MODEL_HELD_ALL;
+	if (!(j->change.edit = mem_array(n, sizeof(struct attr_edit), e)))
+		return -1;
+	return add_edits(j, &o->set, ATTR_SET, 1, e) < 0 ||
+	       add_edits(j, &o->scale, ATTR_SCALE, 1, e) < 0 ||
+	       add_edits(j, &o->ablate, ATTR_SET, 0, e) < 0 ||
+	       add_edits(j, &o->steer, ATTR_ADD, 1, e) < 0 ? -1 : 0;
+}
+
+static int intervene_at(struct job *j, const struct attrgraph_prompt *p,
+                        size_t pos, struct err *e)
+{
+	uint32_t *more = mem_array(j->o->token.n, sizeof(*more), e);
+	struct attrgraph_change c = {
+		.prompt = p, .intervention = &j->change, .tok = j->tok,
+		.n_vocab = model_cfg(j->model)->n_vocab, .pos = pos,
+		.n_tokens = (size_t)j->o->max_logits, .more = more,
+		.n_more = j->o->token.n, .n_new = (size_t)j->o->generate
+	};
+	json_t *o = NULL;
+	char *text;
+	size_t i;
+	int rc = -1;
+
+	for (i = 0; more && i < j->o->token.n; i++)
+		if (attrgraph_token(j->tok, j->o->token.item[i], &more[i],
+		                    e) < 0)
+			goto done;
+	if (!more || !(o = attrgraph_change_json(j->attr, &c, e)))
+		goto done;
+	text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(7));
+	if (text)
+		rc = puts(text) < 0 ? err_sys(e, "standard output") : 0;
+	else
+		err_set(e, ERR_MEM, "no memory for the report");
+	free(text);
+done:
+	json_decref(o);
+	mem_free(more);
+	return rc;
+}
+
+static int intervene(struct job *j, const struct attrgraph_prompt *p,
+                     struct err *e)
+{
+	size_t i, pos = p->n - 1;
+
+	if (attr_prompt(j->attr, p->ids, p->n, e) < 0)
+		return -1;
+	for (i = 0; i < j->o->at.n; i++)
+		if (attrgraph_position(j->o->at.item[i], p->n, &pos, e) < 0 ||
+		    intervene_at(j, p, pos, e) < 0)
+			return -1;
+	return j->o->at.n ? 0 : intervene_at(j, p, pos, e);
 }
 
 /* ---- one prompt ---- */
@@ -353,16 +353,23 @@ static int finish(struct job *j, const struct attrgraph_prompt *p,
 	};
 	struct attr_graph *g = attr_graph_new(j->attr, e);
 	struct attr_pruned kept = { 0 };
+	struct attr_check check;
 	char *scan = NULL;
 	json_t *meta = NULL;
 	int rc = -1;
 
 	if (!about.scan)
 		about.scan = scan = attrgraph_name(about.model->name, e);
+	if (g && o->validate) {
+		if (attr_validate(j->attr, g, (size_t)o->validate, &check,
+		                  e) < 0)
+			goto done;
+		about.check = &check;
+	}
 	if (!g || !about.scan ||
 	    attr_prune(g, o->node_threshold, o->edge_threshold, &kept, e) < 0 ||
 	    !(meta = attrgraph_metadata(g, &about, j->tok, e)) ||
-	    write_graph(j, g, &kept, meta, slug, e) < 0)
+	    write_graph(j, g, &kept, meta, e) < 0)
 		goto done;
 	rc = report(j, g, &kept, meta, seconds_since(&j->begun), e);
 done:
@@ -384,6 +391,10 @@ static int one(struct job *j, const struct attrgraph_prompt *p, struct err *e)
 	clock_gettime(CLOCK_MONOTONIC, &j->begun);
 	if (!slug)
 		return -1;
+	if (j->intervene) {
+		rc = intervene(j, p, e);
+		goto done;
+	}
 	if (j->o->out && j->o->skip_done) {
 		if (!(path = path_of(j, slug, e)))
 			goto done;
@@ -498,7 +509,7 @@ static int run(struct job *j, struct err *e)
 	j->chat.template = (enum chat_template)chat_template(o->template);
 	j->chat.system = o->system;
 	j->chat.begin = o->begin;
-	if (!d || !(j->tok = tok_open(o->tokenizer ? o->tokenizer : o->model,
+	if (read_edits(j, e) < 0 || !d || !(j->tok = tok_open(o->tokenizer ? o->tokenizer : o->model,
 	                              e)) ||
 	    !(j->model = model_open(o->model, d, j->c->progress ? &log : NULL,
 	                            e)) ||
@@ -526,18 +537,30 @@ done:
 	model_free(j->model);
 	tok_free(j->tok);
 	dev_free(d);
+	mem_free((void *)j->change.edit);
 	return rc;
 }
 
-static void check(const struct opts *o)
+static void check(const struct opts *o, int intervene)
 {
 	size_t n = o->prompt.n + (o->file != NULL);
+	size_t edits = o->set.n + o->scale.n + o->ablate.n + o->steer.n;
 
 	if (!o->model)
 		cli_usage(&tool, "--model is missing");
 	if (!n && !o->prompts)
 		cli_usage(&tool, "a prompt is missing: --prompt, --file or "
 		          "--prompts");
+	if (intervene && !o->transcoders)
+		cli_usage(&tool, "intervene needs --transcoders");
+	if (intervene && !edits)
+		cli_usage(&tool, "intervene needs --set, --scale, --ablate or "
+		          "--steer");
+	if (!intervene && edits)
+		cli_usage(&tool, "--set, --scale, --ablate and --steer are for "
+		          "attrgraph intervene");
+	if (intervene)
+		return;
 	if (!o->out && strcmp(o->format, "graph") && (n > 1 || o->prompts))
 		cli_usage(&tool, "several prompts need --out or --format graph");
 	if (o->out && !strcmp(o->format, "graph"))
@@ -561,10 +584,13 @@ int main(int argc, char **argv)
 	struct err e = { 0 };
 	struct sigaction act = { .sa_handler = on_signal };
 	struct job j = { .o = &o, .c = &c };
-	int rc;
+	int first = cli_parse(&tool, argc, argv, &o, sizeof(o), &c), rc;
 
-	cli_parse(&tool, argc, argv, &o, sizeof(o), &c);
-	check(&o);
+	j.intervene = first < argc;
+	if (j.intervene && strcmp(argv[first], "intervene"))
+		cli_usage(&tool, "'%s': the only command is intervene",
+		          argv[first]);
+	check(&o, j.intervene);
 	sigaction(SIGTERM, &act, NULL);
 	sigaction(SIGINT, &act, NULL);
 	j.progress.fn = c.progress ? cli_progress : NULL;
@@ -574,7 +600,7 @@ int main(int argc, char **argv)
 	rc = run(&j, &e);
 	if (metrics_close(j.metrics, rc < 0 ? NULL : &e) < 0 || rc < 0)
 		cli_die(&tool, &e);
-	if (!o.out && strcmp(o.format, "graph"))
+	if (j.intervene || (!o.out && strcmp(o.format, "graph")))
 		cli_close_stdout(&tool);
 	free(c.command);
 	free(o.prompt.item);
@@ -582,5 +608,9 @@ int main(int argc, char **argv)
 	free(o.token.item);
 	free(o.diff.item);
 	free(o.feature.item);
+	free(o.set.item);
+	free(o.scale.item);
+	free(o.ablate.item);
+	free(o.steer.item);
 	return 0;
 }

@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #include "err.h"
-#include "model.h"
+#include "model_frozen.h"
 #include "tc.h"
 
 /* ---- transcoders ---- */
@@ -107,6 +107,57 @@ struct attr_watch {
 /* Attributes the targets and then features. 0, 1 when stopped early, -1. */
 int attr_run(struct attr *a, const struct attr_opt *o,
              const struct attr_watch *w, struct err *e);
+
+/* ---- interventions ---- */
+
+enum attr_edit_kind { ATTR_SET, ATTR_SCALE, ATTR_ADD };
+
+/* A latent's value at positions from..to becomes value, value times what it is
+ * there, or what it is plus value. Not active means 0, as position 0 does. */
+struct attr_edit {
+	uint32_t layer, latent;
+	size_t from, to;	/* inclusive; SIZE_MAX: and on */
+	enum attr_edit_kind kind;
+	float value;
+};
+
+/* What an intervention leaves as it was: attention patterns and norm scales
+ * move or not. With MODEL_HELD_ALL the MLPs are held too, but for their skip
+ * connections: that leaves direct effects. */
+struct attr_intervention {
+	const struct attr_edit *edit;
+	size_t n_edits;
+	enum model_held held;
+};
+
+/* Logits [n_vocab] (host) at pos of the prompt under v. MLPs stay the model's
+ * own: what an edit adds to one is the change times the decoder row. Equals
+ * circuit-tracer's feature_intervention: freeze_attention, and constrained_
+ * layers of all layers for MODEL_HELD_ALL. */
+int attr_intervene(struct attr *a, const struct attr_intervention *v,
+                   size_t pos, float *logits, struct err *e);
+
+/* Continues ids[n] greedily by up to n_new tokens with attention free; edits
+ * hold at their positions, open ranges for new tokens too. Stops behind the
+ * model's eos. */
+int attr_steer(struct attr *a, const struct attr_intervention *v,
+               const uint32_t *ids, size_t n, size_t n_new, uint32_t *out,
+               size_t *n_out, struct err *e);
+
+/* How well a graph foretells: features of greatest influence ablated one by
+ * one, and the change of the first target's logit (less the mean of all)
+ * compared with what the graph says. */
+struct attr_graph;
+struct attr_check {
+	size_t n;		/* features ablated */
+	double direct;		/* rank correlation, everything held */
+	double total;		/* rank correlation, patterns held */
+	double direct_error;	/* largest |measured - foretold|, everything
+				 * held, of the largest measured */
+	double sign;		/* share of equal signs, patterns held */
+};
+int attr_validate(struct attr *a, const struct attr_graph *g, size_t n,
+                  struct attr_check *out, struct err *e);
 
 /* ---- the graph ---- */
 

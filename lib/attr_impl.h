@@ -4,7 +4,6 @@
 
 #include "attr.h"
 #include "dev_attr.h"
-#include "model_frozen.h"
 
 /* ---- attr_rows.c: rows and where in them things stand ---- */
 

@@ -50,6 +50,23 @@ void attrgraph_prompt_free(struct attrgraph_prompt *p);
 int attrgraph_token(const struct tok *t, const char *text, uint32_t *id,
                     struct err *e);
 
+/* ---- targets ---- */
+
+/* "12", or "-1" from the end, as a position of a prompt of n tokens. */
+int attrgraph_position(const char *text, size_t n, size_t *pos, struct err *e);
+
+/* What is asked for: tokens, A//B of two tokens, LAYER:LATENT; when nothing is,
+ * the most likely tokens. */
+struct attrgraph_targets {
+	const char *const *token, *const *diff, *const *feature;
+	size_t n_tokens, n_diffs, n_features;
+	size_t max_logits;
+	double desired_prob;
+};
+int attrgraph_target(struct attr *a, const struct tok *t,
+                     const struct attrgraph_targets *w, size_t pos,
+                     struct err *e);
+
 /* ---- labels ---- */
 
 struct attrgraph_labels;
@@ -61,6 +78,27 @@ struct attrgraph_labels *attrgraph_labels_open(const char *path,
 int attrgraph_label(struct attrgraph_labels *l, uint32_t layer,
                     uint32_t latent, char **label, struct err *e);
 void attrgraph_labels_close(struct attrgraph_labels *l);	/* NULL is legal */
+
+/* ---- interventions ---- */
+
+/* LAYER:LATENT[@POSITIONS][=VALUE] into *d; positions as 5, 3-9 or 3- (to the
+ * end and on), default 1-. */
+int attrgraph_edit(const char *text, enum attr_edit_kind kind, int has_value,
+                   struct attr_edit *d, struct err *e);
+
+struct attrgraph_change {
+	const struct attrgraph_prompt *prompt;	/* that a holds */
+	const struct attr_intervention *intervention;
+	const struct tok *tok;
+	size_t n_vocab, pos;
+	size_t n_tokens;	/* most likely tokens told, before and after */
+	const uint32_t *more;	/* others to tell */
+	size_t n_more;
+	size_t n_new;		/* tokens to go on by; 0: none */
+};
+/* What an intervention does (attrgraph(1) names the members). New reference. */
+json_t *attrgraph_change_json(struct attr *a, const struct attrgraph_change *c,
+                              struct err *e);
 
 /* ---- files ---- */
 
@@ -76,6 +114,7 @@ struct attrgraph_about {
 	const struct model_cfg *model;
 	const struct attr_set *set;
 	int stopped;			/* not all features asked for */
+	const struct attr_check *check;	/* or NULL */
 };
 
 /* Whether s may be a slug or scan for Neuronpedia: [A-Za-z0-9_.-]+ */
@@ -104,8 +143,12 @@ int attrgraph_write_records(const struct attr_graph *g,
                             struct attrgraph_labels *labels,
                             struct stream_out *s, struct err *e);
 
-/* Puts metadata into DIR/graph-metadata.json, in place of the same slug's. */
-int attrgraph_register(const char *dir, const json_t *metadata,
-                       struct err *e);
+/* Writes DIR/SLUG.json, slug being the metadata's, and puts the metadata into
+ * DIR/graph-metadata.json in place of the same slug's. */
+int attrgraph_write_folder(const struct attr_graph *g,
+                           const struct attr_pruned *p,
+                           const json_t *metadata, const struct tok *t,
+                           struct attrgraph_labels *labels, const char *dir,
+                           struct err *e);
 
 #endif

@@ -4,11 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "attrgraph.h"
 #include "eval.h"
-#include "file.h"
 #include "json.h"
 #include "mem.h"
 #include "rec_graph.h"
@@ -75,6 +73,15 @@ static json_t *targets_of(const struct attr_graph *g)
 	return list;
 }
 
+static json_t *check_json(const struct attr_check *c)
+{
+	return json_pack("{s:I,s:o,s:o,s:o,s:o}", "ablated", (json_int_t)c->n,
+	                 "rank_correlation", json_finite(c->total),
+	                 "same_sign", json_finite(c->sign),
+	                 "direct_rank_correlation", json_finite(c->direct),
+	                 "direct_error", json_finite(c->direct_error));
+}
+
 /* What is our own: how the graph came about and how good it is. */
 static json_t *details(const struct attr_graph *g,
                        const struct attrgraph_about *a,
@@ -102,6 +109,8 @@ static json_t *details(const struct attr_graph *g,
 	              targets_of(g));
 	if (o && a->command)
 		json_object_set_new(o, "command", json_string(a->command));
+	if (o && a->check)
+		json_object_set_new(o, "validation", check_json(a->check));
 	return o;
 }
 
@@ -493,61 +502,5 @@ int attrgraph_write_records(const struct attr_graph *g,
 	    record_nodes(g, p, t, labels, number, s, e) == 0)
 		rc = record_links(g, p, number, s, e);
 	mem_free(number);
-	return rc;
-}
-
-/* ---- a folder of graphs ---- */
-
-enum { LIST_MAX = 256 << 20 };	/* bytes of graph-metadata.json */
-
-static int replace(json_t *graphs, const json_t *metadata)
-{
-	const char *slug = json_string_value(json_object_get(metadata, "slug"));
-	const char *other;
-	json_t *v;
-	size_t i;
-
-	json_array_foreach(graphs, i, v) {
-		other = json_string_value(json_object_get(v, "slug"));
-		if (other && !strcmp(other, slug))
-			return json_array_set(graphs, i, (json_t *)metadata);
-	}
-	return json_array_append(graphs, (json_t *)metadata);
-}
-
-int attrgraph_register(const char *dir, const json_t *metadata, struct err *e)
-{
-	char *path = mem_printf(e, "%s/graph-metadata.json", dir);
-	char *lock = mem_printf(e, "%s/.lock", dir), *text = NULL;
-	json_t *all = NULL, *graphs;
-	int fd = -1, rc = -1;
-
-	if (!path || !lock || (fd = file_lock(lock, e)) < 0)
-		goto done;
-	if (access(path, F_OK) == 0)
-		all = json_read(path, LIST_MAX, e);
-	else
-		all = json_pack("{s:[]}", "graphs");
-	if (!all)
-		goto done;
-	graphs = json_object_get(all, "graphs");
-	if (!json_is_array(graphs)) {
-		err_set(e, ERR_FORMAT, "%s: has no list 'graphs'", path);
-		goto done;
-	}
-	if (replace(graphs, metadata) < 0 ||
-	    !(text = json_dumps(all, JSON_INDENT(1) |
-	                        JSON_REAL_PRECISION(9)))) {
-		err_set(e, ERR_MEM, "no memory for %s", path);
-		goto done;
-	}
-	rc = file_write(path, text, strlen(text), e);
-done:
-	if (fd >= 0)
-		close(fd);
-	json_decref(all);
-	free(text);
-	mem_free(path);
-	mem_free(lock);
 	return rc;
 }

@@ -41,6 +41,17 @@ struct dev_attr_ops {
 	                   size_t n, size_t rows, size_t n_heads, size_t n_kv,
 	                   size_t d_head, float *dv, struct err *e);
 
+	/* The way forward: out[i] = sum over j <= i of p[h][i][j] v[j]. v [n,
+	 * n_kv, d_head], out [n, n_heads, d_head]. */
+	int (*values)(struct dev *d, const float *p, const float *v, size_t n,
+	              size_t n_heads, size_t n_kv, size_t d_head, float *out,
+	              struct err *e);
+
+	/* out[i] = x[i] s[i] w: n rows of dim, s [n], w [dim] */
+	int (*scale_rows)(struct dev *d, const float *x, const float *s,
+	                  const float *w, size_t n, size_t dim, float *out,
+	                  struct err *e);
+
 	/* y[j][r] += s[j] x[j][r]: x, y [n, rows, dim], s [n] */
 	int (*add_scaled)(struct dev *d, const float *x, const float *s,
 	                  size_t n, size_t rows, size_t dim, float *y,

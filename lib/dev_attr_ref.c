@@ -61,6 +61,25 @@ void dev_attr_ref_values_back(const float *p, const float *dz, size_t n,
 				}
 }
 
+void dev_attr_ref_values(const float *p, const float *v, size_t n,
+                         size_t n_heads, size_t n_kv, size_t d_head,
+                         float *out)
+{
+	size_t i, h, c, j, group = n_heads / n_kv;
+
+	for (i = 0; i < n; i++)
+		for (h = 0; h < n_heads; h++)
+			for (c = 0; c < d_head; c++) {
+				double s = 0;
+
+				for (j = 0; j <= i; j++)
+					s += (double)p[(h * n + i) * n + j] *
+					     v[(j * n_kv + h / group) * d_head +
+					       c];
+				*out++ = (float)s;
+			}
+}
+
 void dev_attr_ref_contract(const float *g, size_t n, size_t rows, size_t dim,
                            const struct dev_attr_src *s, const float *w,
                            const float *extra, float *out)

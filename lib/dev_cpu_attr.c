@@ -147,11 +147,49 @@ static int cpu_values_back(struct dev *d, const float *p, const float *dz,
 	return 0;
 }
 
-/* ---- scaled sums ---- */
+/* ---- forward through the patterns ---- */
+
+struct forward {
+	const float *p, *v;
+	size_t n, n_heads, n_kv, d_head, blocks;
+	float *out;
+};
+
+static void forward_item(void *ctx, size_t item, int thread)
+{
+	const struct forward *a = ctx;
+	size_t h = item / a->blocks, i = item % a->blocks * QUERIES;
+	size_t m = a->n - i < QUERIES ? a->n - i : QUERIES;
+	size_t kv = h / (a->n_heads / a->n_kv);
+
+	(void)thread;
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m,
+	            (int)a->d_head, (int)(i + m), 1, a->p + (h * a->n + i) *
+	            a->n, (int)a->n, a->v + kv * a->d_head,
+	            (int)(a->n_kv * a->d_head), 0,
+	            a->out + (i * a->n_heads + h) * a->d_head,
+	            (int)(a->n_heads * a->d_head));
+}
+
+static int cpu_values(struct dev *d, const float *p, const float *v, size_t n,
+                      size_t n_heads, size_t n_kv, size_t d_head, float *out,
+                      struct err *e)
+{
+	struct forward a = {
+		p, v, n, n_heads, n_kv, d_head, (n + QUERIES - 1) / QUERIES, out
+	};
+
+	if (check_heads(n, n_heads, n_kv, d_head, e) < 0)
+		return -1;
+	par_for(dev_par(d), n_heads * a.blocks, forward_item, &a);
+	return 0;
+}
+
+/* ---- scaled rows and sums ---- */
 
 struct scaled {
 	const struct vec_ops *vec;
-	const float *x, *s;
+	const float *x, *s, *w;
 	size_t rows, dim;
 	float *y;
 };
@@ -171,10 +209,32 @@ static int cpu_add_scaled(struct dev *d, const float *x, const float *s,
                           struct err *e)
 {
 	struct dev_cpu *c = (struct dev_cpu *)d;
-	struct scaled a = { c->vec, x, s, rows, dim, y };
+	struct scaled a = { c->vec, x, s, NULL, rows, dim, y };
 
 	(void)e;
 	dev_cpu_ranges(c, n * rows, dev_cpu_grain(dim), scaled_range, &a);
+	return 0;
+}
+
+static void scale_range(void *ctx, size_t first, size_t count)
+{
+	const struct scaled *a = ctx;
+	size_t i;
+
+	for (i = first; i < first + count; i++)
+		a->vec->mul_scale(a->x + i * a->dim, a->s[i], a->w, a->dim,
+		                  a->y + i * a->dim);
+}
+
+static int cpu_scale_rows(struct dev *d, const float *x, const float *s,
+                          const float *w, size_t n, size_t dim, float *out,
+                          struct err *e)
+{
+	struct dev_cpu *c = (struct dev_cpu *)d;
+	struct scaled a = { c->vec, x, s, w, 1, dim, out };
+
+	(void)e;
+	dev_cpu_ranges(c, n, dev_cpu_grain(dim), scale_range, &a);
 	return 0;
 }
 
@@ -236,6 +296,8 @@ static int cpu_contract(struct dev *d, const float *g, size_t n, size_t rows,
 const struct dev_attr_ops dev_cpu_attr = {
 	.patterns = cpu_patterns,
 	.values_back = cpu_values_back,
+	.values = cpu_values,
+	.scale_rows = cpu_scale_rows,
 	.add_scaled = cpu_add_scaled,
 	.contract = cpu_contract,
 };

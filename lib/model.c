@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "dev_attr.h"
 #include "mem.h"
 #include "model_impl.h"
 
@@ -110,6 +111,7 @@ struct model_run {
 	float *gate, *up;	/* [n_rows, d_mlp] */
 	float *angles;		/* [n_rows, d_head] */
 	const struct model_keep *keep;	/* or NULL */
+	const struct model_hold *hold;	/* or NULL */
 };
 
 struct model_run *model_run_new(struct model *m, size_t n_rows, struct err *e)
@@ -159,6 +161,11 @@ void model_run_free(struct model_run *r)
 void model_run_keep(struct model_run *r, const struct model_keep *keep)
 {
 	r->keep = keep;
+}
+
+void model_run_hold(struct model_run *r, const struct model_hold *hold)
+{
+	r->hold = hold;
 }
 
 /* The turned queries and keys of a layer, for whoever wants them later. */
@@ -239,6 +246,52 @@ static int project(struct model_run *r, const struct model_layer *y, size_t n,
 	       ? -1 : 0;
 }
 
+/* r->x = the norm in front of a layer's attention or MLP. */
+static int norm(struct model_run *r, int layer, int mlp, size_t n,
+                struct err *e)
+{
+	const struct model_cfg *c = &r->m->cfg;
+	const struct model_layer *y = &r->m->layers[layer];
+	const float *w = mlp ? y->mlp_norm : y->attn_norm;
+	const struct model_keep *k = r->hold ? r->hold->keep : r->keep;
+	struct dev *d = r->m->dev;
+	float *scale = NULL;
+
+	if (k)
+		scale = (mlp ? k->mlp_scale : k->attn_scale) +
+		        (size_t)layer * k->n;
+	if (r->hold && r->hold->scales)
+		return dev_ops(d)->attr->scale_rows(d, r->resid, scale, w, n,
+		                                    c->d_model, r->x, e);
+	return dev_ops(d)->rmsnorm(d, r->resid, n, c->d_model, w, c->norm_eps,
+	                           r->x, r->keep ? scale : NULL, e);
+}
+
+static int attend(struct model_run *r, int layer, size_t n,
+                  const struct dev_seqs *s, const struct model_kv *kv,
+                  struct err *e)
+{
+	const struct model_cfg *c = &r->m->cfg;
+	const struct dev_ops *o = dev_ops(r->m->dev);
+	const float scale = 1.0f / sqrtf((float)c->d_head);
+	const struct model_keep *k;
+	size_t at;
+
+	if (!r->hold)
+		return o->attention(r->m->dev, r->q, kv->k_all, kv->v_all, s,
+		                    kv->start, c->n_heads, c->n_kv_heads,
+		                    c->d_head, scale, r->attn, e);
+	k = r->hold->keep;
+	at = (size_t)layer * n * c->d_head;
+	return o->attr->patterns(r->m->dev, k->q + at * c->n_heads,
+	                         k->k + at * c->n_kv_heads, n, c->n_heads,
+	                         c->n_kv_heads, c->d_head, scale, r->hold->p,
+	                         e) < 0 ||
+	       o->attr->values(r->m->dev, r->hold->p, kv->v_all, n, c->n_heads,
+	                       c->n_kv_heads, c->d_head, r->attn, e) < 0
+	       ? -1 : 0;
+}
+
 int model_run_layer(struct model_run *r, int layer, size_t n,
                     const struct dev_seqs *s, const struct model_kv *kv,
                     model_tap_fn *tap, void *ctx, struct err *e)
@@ -255,24 +308,16 @@ int model_run_layer(struct model_run *r, int layer, size_t n,
 		{ &y->w[MODEL_UP], NULL, r->up }
 	};
 	const struct dev_linear down = { &y->w[MODEL_DOWN], NULL, r->y };
-	size_t at = r->keep ? (size_t)layer * r->keep->n : 0;
 	int rc;
 
-	if (o->rmsnorm(d, r->resid, n, c->d_model, y->attn_norm, c->norm_eps,
-	               r->x, r->keep ? r->keep->attn_scale + at : NULL,
-	               e) < 0 ||
-	    project(r, y, n, kv, e) < 0 ||
+	if (norm(r, layer, 0, n, e) < 0 || project(r, y, n, kv, e) < 0 ||
 	    keep_attention(r, layer, n, kv, e) < 0 ||
-	    o->attention(d, r->q, kv->k_all, kv->v_all, s, kv->start,
-	                 c->n_heads, c->n_kv_heads, c->d_head,
-	                 1.0f / sqrtf((float)c->d_head), r->attn, e) < 0 ||
+	    attend(r, layer, n, s, kv, e) < 0 ||
 	    o->linear(d, r->attn, n, &out, 1, e) < 0 ||
 	    o->axpy(d, 1, r->y, r->resid, n * c->d_model, e) < 0)
 		return -1;
 
-	if (o->rmsnorm(d, r->resid, n, c->d_model, y->mlp_norm, c->norm_eps,
-	               r->x, r->keep ? r->keep->mlp_scale + at : NULL,
-	               e) < 0 ||
+	if (norm(r, layer, 1, n, e) < 0 ||
 	    o->linear(d, r->x, n, gate_up, 2, e) < 0 ||
 	    o->silu_mul(d, r->gate, r->up, n * c->d_mlp, e) < 0 ||
 	    o->linear(d, r->gate, n, &down, 1, e) < 0)

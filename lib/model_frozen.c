@@ -11,6 +11,7 @@ enum { MEAN_ROWS = 1024 };	/* of the unembedding, at a time */
 
 struct model_frozen {
 	struct model *m;
+	uint32_t *ids;			/* [n] */
 	size_t n;
 	struct model_keep keep;
 	float *resid;			/* [n, d_model] */
@@ -48,6 +49,8 @@ static void keep_free(struct model_frozen *f)
 	ops(f->m)->release(f->m->dev, f->keep.mlp_scale);
 	ops(f->m)->release(f->m->dev, f->resid);
 	mem_free(f->final_scale);
+	mem_free(f->ids);
+	f->ids = NULL;
 	memset(&f->keep, 0, sizeof(f->keep));
 	f->resid = NULL;
 	f->final_scale = NULL;
@@ -72,6 +75,7 @@ static int keep_new(struct model_frozen *f, size_t n, struct err *e)
 	    !(f->keep.attn_scale = floats(f, c->n_layers, n, e)) ||
 	    !(f->keep.mlp_scale = floats(f, c->n_layers, n, e)) ||
 	    !(f->resid = floats(f, n, c->d_model, e)) ||
+	    !(f->ids = mem_array(n, sizeof(*f->ids), e)) ||
 	    !(f->final_scale = mem_array(n, sizeof(float), e)))
 		return -1;
 	return 0;
@@ -112,6 +116,7 @@ int model_frozen_set(struct model_frozen *f, const uint32_t *ids, size_t n,
 		               "model takes %u", n, c->n_ctx);
 	if (keep_new(f, n, e) < 0 || !(run = model_run_new(f->m, n, e)))
 		goto done;
+	memcpy(f->ids, ids, n * sizeof(*ids));
 	model_run_keep(run, &f->keep);
 	if ((rc = model_forward(run, &b, (int)c->n_layers - 1, tap, ctx, e)))
 		goto done;
@@ -256,6 +261,61 @@ int model_frozen_logits(struct model_frozen *f, size_t pos, float *logits,
 	                        e) == 0)
 		rc = ops(f->m)->get(f->m->dev, logits, out,
 		                    c->n_vocab * sizeof(*out), e);
+	ops(f->m)->release(f->m->dev, out);
+	model_run_free(run);
+	return rc;
+}
+
+/* Logits of a row of the stream, with the final norm's scale held or not. */
+static int logits_of(struct model_frozen *f, struct model_run *run, size_t pos,
+                     int held, float *out, struct err *e)
+{
+	const struct model_cfg *c = &f->m->cfg;
+	const float *row = model_resid(run) + pos * c->d_model;
+	const struct dev_linear l = { &f->m->unembed, NULL, out };
+	float *x = NULL, *s = NULL;
+	int rc = -1;
+
+	if (!held)
+		return model_logits(run, row, 1, out, e);
+	if ((x = floats(f, c->d_model, 1, e)) && (s = floats(f, 1, 1, e)) &&
+	    ops(f->m)->put(f->m->dev, s, f->final_scale + pos, sizeof(*s),
+	                   e) == 0 &&
+	    ops(f->m)->attr->scale_rows(f->m->dev, row, s, f->m->final_norm, 1,
+	                                c->d_model, x, e) == 0)
+		rc = ops(f->m)->linear(f->m->dev, x, 1, &l, 1, e);
+	ops(f->m)->release(f->m->dev, x);
+	ops(f->m)->release(f->m->dev, s);
+	return rc;
+}
+
+int model_frozen_rerun(struct model_frozen *f, enum model_held held,
+                       model_tap_fn *tap, void *ctx, size_t pos, float *logits,
+                       struct err *e)
+{
+	const struct model_cfg *c = &f->m->cfg;
+	const size_t start[2] = { 0, f->n };
+	const struct model_batch b = { f->ids, f->n, start, 1 };
+	struct model_hold hold = { &f->keep, held == MODEL_HELD_ALL, NULL };
+	struct model_run *run = model_run_new(f->m, f->n, e);
+	float *out = NULL;
+	int rc = -1;
+
+	if (!run || !(out = floats(f, c->n_vocab, 1, e)))
+		goto done;
+	if (held != MODEL_HELD_NOTHING) {
+		if (!(hold.p = floats(f, f->n * f->n, c->n_heads, e)))
+			goto done;
+		model_run_hold(run, &hold);
+	}
+	if ((rc = model_forward(run, &b, (int)c->n_layers - 1, tap, ctx, e)))
+		goto done;
+	rc = -1;
+	if (logits_of(f, run, pos, hold.scales, out, e) == 0)
+		rc = ops(f->m)->get(f->m->dev, logits, out,
+		                    c->n_vocab * sizeof(*out), e);
+done:
+	ops(f->m)->release(f->m->dev, hold.p);
 	ops(f->m)->release(f->m->dev, out);
 	model_run_free(run);
 	return rc;

@@ -35,6 +35,15 @@ const float *model_frozen_resid(const struct model_frozen *f);
 int model_frozen_logits(struct model_frozen *f, size_t pos, float *logits,
                         struct err *e);
 
+enum model_held { MODEL_HELD_NOTHING, MODEL_HELD_PATTERNS, MODEL_HELD_ALL };
+
+/* Runs the prompt once more, keeping attention patterns, or these and the
+ * scales of all norms, as they were; tap may replace MLPs. logits[n_vocab]
+ * (host) are those at pos. What f keeps stays as it is. */
+int model_frozen_rerun(struct model_frozen *f, enum model_held held,
+                       model_tap_fn *tap, void *ctx, size_t pos, float *logits,
+                       struct err *e);
+
 /* Bytes of device memory that the two below need for n positions of rows, the
  * patterns and temporaries included. */
 size_t model_frozen_bytes(const struct model *m, size_t n, size_t rows);

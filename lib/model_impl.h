@@ -75,6 +75,14 @@ struct model_keep {
 	float *q, *k, *attn_scale, *mlp_scale;
 };
 void model_run_keep(struct model_run *r, const struct model_keep *keep);
+
+/* What a pass over the same n tokens takes from an earlier one. */
+struct model_hold {
+	const struct model_keep *keep;
+	int scales;		/* of the norms too, not patterns alone */
+	float *p;		/* device scratch [n_heads, n, n] */
+};
+void model_run_hold(struct model_run *r, const struct model_hold *hold);
 /* Embeds ids into the residual stream and makes the table of angles. */
 int model_run_begin(struct model_run *r, const uint32_t *ids, size_t n,
                     const struct dev_seqs *s, struct err *e);

@@ -415,6 +415,128 @@ static void a_feature_may_be_the_target(void **state)
 	tear_down(&b);
 }
 
+/* Logits at the end under edits: circuit-tracer's feature_intervention. */
+static void edits_are_circuit_tracers(void **state)
+{
+	static const struct { const char *name; enum model_held held; } kind[] = {
+		{ "patterns", MODEL_HELD_PATTERNS },
+		{ "free", MODEL_HELD_NOTHING }, { "all", MODEL_HELD_ALL }
+	};
+	struct safet *want = safet_open("tests/golden/attr-edits.safetensors",
+	                                &e);
+	float logits[512];
+	struct bench b;
+	size_t i, j, k, n;
+
+	(void)state;
+	assert_non_null(want);
+	set_up(&b, "tiny-llama", 2, "all", 0);
+	for (i = 0; i < 3; i++) {
+		struct attr_intervention v = { 0 };
+		struct attr_edit edit[4];
+		const struct tensor *t;
+		const float *x;
+		char name[32];
+
+		snprintf(name, sizeof(name), "edits.%zu", i);
+		assert_non_null(t = safet_find(want, name));
+		n = t->shape[0];
+		for (x = t->data, j = 0; j < n; j++, x += 4)
+			edit[j] = (struct attr_edit){
+				(uint32_t)x[0], (uint32_t)x[2], (size_t)x[1],
+				(size_t)x[1], ATTR_SET, x[3] };
+		v.edit = edit;
+		v.n_edits = n;
+		for (k = 0; k < 3; k++) {
+			snprintf(name, sizeof(name), "%s.%zu", kind[k].name, i);
+			assert_non_null(t = safet_find(want, name));
+			v.held = kind[k].held;
+			if (attr_intervene(b.attr, &v, b.n - 1, logits, &e) < 0)
+				fail_msg("%s", e.msg);
+			for (x = t->data, j = 0; j < 512; j++)
+				if (!(fabsf(logits[j] - x[j]) <= 2e-4f))
+					fail_msg("%s: logit %zu is %g, wanted "
+					         "%g", name, j, logits[j], x[j]);
+		}
+	}
+	tear_down(&b);
+	safet_free(want);
+}
+
+/* A range is its positions one by one; scaling by 1 and adding 0 are nothing;
+ * an edit of the past shows in what comes. */
+static void edits_may_be_ranges(void **state)
+{
+	float before[512], one[512], two[512];
+	struct attr_edit edit[3] = {
+		{ 1, 7, 3, 5, ATTR_SET, 2 }, { 1, 7, 3, 4, ATTR_SET, 2 },
+		{ 1, 7, 5, 5, ATTR_SET, 2 }
+	};
+	struct attr_intervention v = { edit, 1, MODEL_HELD_NOTHING };
+	uint32_t out[3], plain[3];
+	size_t n;
+	struct bench b;
+
+	(void)state;
+	set_up(&b, "tiny-llama", 1, "all", 0);
+	assert_int_equal(attr_intervene(b.attr, &v, 9, one, &e), 0);
+	v.edit = edit + 1;
+	v.n_edits = 2;
+	assert_int_equal(attr_intervene(b.attr, &v, 9, two, &e), 0);
+	assert_memory_equal(one, two, sizeof(one));
+	v.n_edits = 0;
+	assert_int_equal(attr_intervene(b.attr, &v, 9, before, &e), 0);
+	assert_memory_not_equal(one, before, sizeof(one));
+	edit[0].kind = ATTR_SCALE;
+	edit[0].value = 1;
+	edit[0].to = SIZE_MAX;
+	v.edit = edit;
+	v.n_edits = 1;
+	assert_int_equal(attr_intervene(b.attr, &v, 9, one, &e), 0);
+	assert_memory_equal(one, before, sizeof(one));
+	edit[0].kind = ATTR_ADD;
+	edit[0].value = 0;
+	assert_int_equal(attr_intervene(b.attr, &v, 9, one, &e), 0);
+	assert_memory_equal(one, before, sizeof(one));
+	assert_int_equal(attr_steer(b.attr, &v, b.ids, b.n, 3, plain, &n, &e),
+	                 0);
+	assert_int_equal(n, 3);
+	edit[0].value = 50;
+	edit[0].from = b.n;	/* only what is new */
+	assert_int_equal(attr_steer(b.attr, &v, b.ids, b.n, 3, out, &n, &e),
+	                 0);
+	assert_int_equal(out[0], plain[0]);
+	assert_true(n < 3 || out[1] != plain[1] || out[2] != plain[2]);
+	edit[0].latent = 128;
+	assert_int_equal(attr_intervene(b.attr, &v, 9, one, &e), -1);
+	assert_int_equal(e.code, ERR_RANGE);
+	edit[0].latent = 1;
+	edit[0].layer = 4;
+	assert_int_equal(attr_intervene(b.attr, &v, 9, one, &e), -1);
+	tear_down(&b);
+}
+
+/* With everything held, what the graph foretells is what happens. */
+static void graphs_foretell(void **state)
+{
+	struct attr_check c;
+	struct attr_graph *g;
+	struct bench b;
+
+	(void)state;
+	set_up(&b, "tiny-qwen2", 2, "all", (size_t)1 << 30);
+	g = graph(&b, &attr_opt_default);
+	if (attr_validate(b.attr, g, 40, &c, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(c.n, 40);
+	assert_in_range((int)(c.direct * 1000), 999, 1000);
+	assert_true(c.direct_error < 1e-4);
+	assert_true(c.total > 0.3 && c.total <= 1);
+	assert_true(c.sign > 0.5 && c.sign <= 1 + 1e-9);
+	attr_graph_free(g);
+	tear_down(&b);
+}
+
 static int after_three(void *ctx, size_t done, size_t total)
 {
 	(void)done;
@@ -494,6 +616,9 @@ int main(void)
 		cmocka_unit_test(no_transcoders_leave_errors),
 		cmocka_unit_test(missing_layers_are_errors),
 		cmocka_unit_test(a_feature_may_be_the_target),
+		cmocka_unit_test(edits_are_circuit_tracers),
+		cmocka_unit_test(edits_may_be_ranges),
+		cmocka_unit_test(graphs_foretell),
 		cmocka_unit_test(a_stop_leaves_a_graph),
 		cmocka_unit_test(misuse_is_named),
 	};

@@ -146,6 +146,36 @@ static void values_back_is_the_loop(void **state)
 	}
 }
 
+static void values_are_the_loop(void **state)
+{
+	size_t s, i;
+
+	(void)state;
+	for (s = 0; s < N_SHAPES; s++) {
+		size_t n = shapes[s][0], h = shapes[s][2], kv = shapes[s][3];
+		size_t dh = shapes[s][4], size = n * h * dh;
+		float *q = noise(n * h * dh, 1), *k = noise(n * kv * dh, 2);
+		float *p = blank(h * n * n), *v = noise(n * kv * dh, 3);
+		float *want = blank(size);
+
+		dev_attr_ref_patterns(q, k, n, h, kv, dh, 1, p);
+		dev_attr_ref_values(p, v, n, h, kv, dh, want);
+		for (i = 0; i < N_DEVS; i++) {
+			float *got = blank(size);
+
+			assert_int_equal(dev_ops(devs[i])->attr->values(
+				devs[i], p, v, n, h, kv, dh, got, &e), 0);
+			close_to(got, want, size, 1e-5);
+			mem_free(got);
+		}
+		mem_free(want);
+		mem_free(p);
+		mem_free(v);
+		mem_free(q);
+		mem_free(k);
+	}
+}
+
 static void contract_is_the_loop(void **state)
 {
 	enum { N = 7, ROWS = 5, DIM = 19, TABLE = 11 };
@@ -197,6 +227,11 @@ static void sums_are_scaled_by_position(void **state)
 		for (j = 0; j < N * ROWS * DIM; j++)
 			assert_float_equal(y[j], was[j] + s[j / (ROWS * DIM)] *
 			                   x[j], 1e-6);
+		assert_int_equal(dev_ops(devs[i])->attr->scale_rows(devs[i], x,
+			s, was, N, DIM, y, &e), 0);
+		for (j = 0; j < N * DIM; j++)
+			assert_float_equal(y[j], x[j] * s[j / DIM] *
+			                   was[j % DIM], 1e-6);
 		mem_free(y);
 		mem_free(was);
 	}
@@ -221,6 +256,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(patterns_are_the_loop),
 		cmocka_unit_test(values_back_is_the_loop),
+		cmocka_unit_test(values_are_the_loop),
 		cmocka_unit_test(contract_is_the_loop),
 		cmocka_unit_test(sums_are_scaled_by_position),
 		cmocka_unit_test(heads_must_divide),
