@@ -28,8 +28,8 @@ for src in bin/*.c; do
 		grep -q -- " -l $o " "$S/usr/share/fish/vendor_completions.d/$t.fish" || not "fish completes $t --$o"
 		grep -q -- "'--$o\[" "$S/usr/share/zsh/site-functions/_r1-interp" || not "zsh completes --$o"
 	done
-	bash -c '. "$1" && COMP_WORDS=("$2" --thr) COMP_CWORD=1 && "$3" && [ "${COMPREPLY[*]}" = --threads ]' - \
-		"$S/usr/share/bash-completion/completions/$t" "$t" "_r1_$t" || not "bash completes $t --thr"
+	bash -c '. "$1" && COMP_WORDS=("$2" --threa) COMP_CWORD=1 && "$3" && [ "${COMPREPLY[*]}" = --threads ]' - \
+		"$S/usr/share/bash-completion/completions/$t" "$t" "_r1_$t" || not "bash completes $t --threa"
 done
 [ $rc = 0 ] && ok "tools, pages and completions"
 # shellcheck disable=SC2086
