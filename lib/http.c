@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "http_impl.h"
 #include "mem.h"
 
 enum {
@@ -297,18 +298,18 @@ static int same_origin(const char *a, const char *b)
 	       same_part(a, b, CURLUPART_PORT);
 }
 
-static int is_https(const char *url)
+int http_is_https(const char *url)
 {
 	return strncasecmp(url, "https://", 8) == 0;
 }
 
-static int check_url(const char *url, const char *shown, struct err *e)
+int http_check_url(const char *url, const char *shown, struct err *e)
 {
 	char *host = url_part(url, CURLUPART_HOST);
 	char *user = url_part(url, CURLUPART_USER);
 	int rc = 0;
 
-	if (!host || (!is_https(url) && strncasecmp(url, "http://", 7)))
+	if (!host || (!http_is_https(url) && strncasecmp(url, "http://", 7)))
 		rc = err_set(e, ERR_USAGE, "%s: not an http(s) address",
 		             shown);
 	else if (user)
@@ -437,12 +438,12 @@ static enum outcome attempt(struct xfer *x, const char *url, int head,
 			        x->url, REDIRECTS_MAX);
 			break;
 		}
-		if (is_https(at) && !is_https(to)) {
+		if (http_is_https(at) && !http_is_https(to)) {
 			err_set(x->e, ERR_IO, "%s: redirected from https to "
 			        "something else", x->url);
 			break;
 		}
-		if (check_url(to, x->url, NULL) < 0) {
+		if (http_check_url(to, x->url, NULL) < 0) {
 			err_set(x->e, ERR_IO, "%s: redirected to what is no "
 			        "http(s) address", x->url);
 			break;
@@ -528,7 +529,7 @@ int http_head(struct http *h, const char *url, struct http_reply *r,
 	long after_s;
 	int fails = 0;
 
-	if (check_url(url, url, e) < 0)
+	if (http_check_url(url, url, e) < 0)
 		return -1;
 	for (;;) {
 		struct xfer x = { .h = h, .url = url, .r = r, .e = &last };
@@ -549,7 +550,7 @@ int http_text(struct http *h, const char *url, size_t max_bytes, char **text,
 	long after_s;
 	int fails = 0;
 
-	if (check_url(url, url, e) < 0)
+	if (http_check_url(url, url, e) < 0)
 		return -1;
 	for (;;) {
 		struct xfer x = { .h = h, .url = url, .sink = &s, .r = r,
@@ -636,7 +637,7 @@ int http_fetch(struct http *h, const char *url, const char *part, int64_t size,
 	int fails = 0, again = 0;
 	long after_s;
 
-	if (check_url(url, url, e) < 0)
+	if (http_check_url(url, url, e) < 0)
 		return -1;
 	s.fd = open_part(part, resume, &s.at, e);
 	if (s.fd < 0)
