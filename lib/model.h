@@ -116,6 +116,8 @@ void model_gen_free(struct model_gen *g);
 int model_gen_feed(struct model_gen *g, const uint32_t *ids, size_t n,
                    float *logits, model_tap_fn *tap, void *ctx,
                    struct err *e);
-void model_gen_reset(struct model_gen *g);
+/* Forgets all but the first n tokens fed: another text with the same beginning
+ * goes on from there, any other from 0. */
+void model_gen_cut(struct model_gen *g, size_t n);
 
 #endif

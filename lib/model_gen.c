@@ -53,9 +53,10 @@ void model_gen_free(struct model_gen *g)
 	mem_free(g);
 }
 
-void model_gen_reset(struct model_gen *g)
+void model_gen_cut(struct model_gen *g, size_t n)
 {
-	g->n = 0;
+	if (n < g->n)
+		g->n = n;
 }
 
 /* One part of a prompt through every layer. */

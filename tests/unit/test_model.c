@@ -379,7 +379,7 @@ static void cached_generation_equals_the_batch(void **state)
 	g = model_gen_new(f.m, 24, &e);
 	assert_non_null(g);
 	for (cut = 1; cut <= 24; cut += 7) {
-		model_gen_reset(g);
+		model_gen_cut(g, 0);
 		for (n = 0; n < 24; n += i) {	/* a prompt, then one by one */
 			i = n == 0 ? cut : 1;
 			assert_int_equal(model_gen_feed(g, f.ids + n, i,
