@@ -1,0 +1,563 @@
+/* labeler: name latents with a language model, and test the names.
+ * stdin: examples/1.  stdout: labels/1, or what --to says. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "dev.h"
+#include "examples.h"
+#include "json.h"
+#include "label_out.h"
+#include "label_run.h"
+#include "mem.h"
+#include "metrics.h"
+#include "model.h"
+#include "progress.h"
+#include "secret.h"
+
+struct opts {
+	const char *provider, *model, *tokenizer, *db, *base_url, *key_file;
+	const char *prompt, *detect_prompt, *fuzz_prompt;
+	const char *layers, *list;
+	double min_frequency;
+	int64_t per_layer, show, test, per_ask, window;
+	const char *scores;
+	int64_t attempts, tries, concurrency, max_tokens, context;
+	double deadline, wait, wait_max;
+	int batch;
+	int64_t batch_size;
+	double poll;
+	struct cli_list param;
+	const char *format;
+	int any_model;
+	double max_usd;
+	const char *prices;
+	int dry_run;
+	int64_t assume;
+	int export;
+	const char *to, *neuronpedia;
+};
+
+static const struct cli_opt options[] = {
+	CLI_CHOICE('p', "provider", struct opts, provider,
+	           "local|anthropic|openai", "local", "who answers"),
+	CLI_STR('m', "model", struct opts, model, "MODEL", NULL,
+	        "the provider's name of it; local: folder or GGUF file"),
+	CLI_STR(0, "tokenizer", struct opts, tokenizer, "PATH", NULL,
+	        "tokenizer of the examples; default: the local model's"),
+	CLI_STR('d', "db", struct opts, db, "FILE", NULL,
+	        "database of all answers, labels and scores"),
+	CLI_STR(0, "base-url", struct opts, base_url, "URL", NULL,
+	        "another server that speaks the provider's API"),
+	CLI_STR(0, "key-file", struct opts, key_file, "FILE", NULL,
+	        "the key; default: ANTHROPIC_API_KEY or OPENAI_API_KEY"),
+	CLI_STR(0, "prompt", struct opts, prompt, "NAME", NULL,
+	        "prompt for labels, built in or FILE.txt"),
+	CLI_STR(0, "detect-prompt", struct opts, detect_prompt, "NAME", NULL,
+	        "prompt for detection"),
+	CLI_STR(0, "fuzz-prompt", struct opts, fuzz_prompt, "NAME", NULL,
+	        "prompt for fuzzing"),
+	CLI_STR('l', "layers", struct opts, layers, "LIST", "all",
+	        "layers to label, as 0,4-7"),
+	CLI_STR(0, "list", struct opts, list, "FILE", NULL,
+	        "label only these: lines of layer and latent"),
+	CLI_REAL(0, "min-frequency", struct opts, min_frequency, "SHARE", 0, 1,
+	         "0.001", "latents that fire on fewer tokens are left out"),
+	CLI_LONG(0, "per-layer", struct opts, per_layer, "N", 0, 1e9, "0",
+	         "draw so many latents of each layer; 0: all"),
+	CLI_LONG(0, "show", struct opts, show, "N", 1, 100, "15",
+	         "contexts shown for a label"),
+	CLI_LONG(0, "test", struct opts, test, "N", 0, 100, "10",
+	         "contexts with and without to test it on; 0: no scores"),
+	CLI_LONG(0, "per-ask", struct opts, per_ask, "N", 1, LABEL_ITEMS_MAX,
+	         "10", "contexts judged by one request"),
+	CLI_LONG(0, "window", struct opts, window, "N", 0, 4096, "0",
+	         "tokens of a context at most; 0: as they come"),
+	CLI_CHOICE(0, "scores", struct opts, scores, "both|detection", "both",
+	           "how labels are tested"),
+	CLI_LONG(0, "attempts", struct opts, attempts, "N", 1, 9, "3",
+	         "at an answer that can be used"),
+	CLI_LONG(0, "tries", struct opts, tries, "N", 1, 100, "8",
+	         "of a request that fails for a reason that may pass"),
+	CLI_LONG(0, "concurrency", struct opts, concurrency, "N", 1, 1000, "8",
+	         "requests side by side"),
+	CLI_REAL(0, "deadline", struct opts, deadline, "S", 0.1, 86400, "300",
+	         "seconds for one answer"),
+	CLI_REAL(0, "wait", struct opts, wait, "S", 0, 60, "1",
+	         "first pause before trying again; it doubles"),
+	CLI_REAL(0, "wait-max", struct opts, wait_max, "S", 0, 86400, "300",
+	         "longest pause a server may ask for"),
+	CLI_LONG(0, "max-tokens", struct opts, max_tokens, "N", 16, 1e6, "1024",
+	         "longest answer"),
+	CLI_LIST(0, "param", struct opts, param, "NAME=JSON",
+	         "send this member too, as temperature=0 (repeatable)"),
+	CLI_CHOICE(0, "format", struct opts, format, "schema|object|text",
+	           "schema", "how the server is asked for JSON"),
+	CLI_FLAG(0, "any-model", struct opts, any_model,
+	         "accept answers of another model than the one asked"),
+	CLI_FLAG(0, "batch", struct opts, batch,
+	         "use the batch API: half the price, within a day"),
+	CLI_LONG(0, "batch-size", struct opts, batch_size, "N", 1, 50000,
+	         "10000", "requests of one batch"),
+	CLI_REAL(0, "poll", struct opts, poll, "S", 0.1, 3600, "60",
+	         "seconds between looks at a batch"),
+	CLI_LONG(0, "context", struct opts, context, "N", 256, 1e6, "4096",
+	         "longest prompt with its answer of a local model"),
+	CLI_REAL(0, "max-usd", struct opts, max_usd, "USD", 0, 1e9, "0",
+	         "stop when the database's answers cost so much; 0: never"),
+	CLI_STR(0, "prices", struct opts, prices, "FILE", NULL,
+	        "another table of prices"),
+	CLI_FLAG('n', "dry-run", struct opts, dry_run,
+	         "ask nothing: print what it would take, as JSON"),
+	CLI_LONG(0, "assume", struct opts, assume, "N", 1, 1e9, "1",
+	         "with --dry-run and no examples: so many latents"),
+	CLI_FLAG('x', "export", struct opts, export,
+	         "ask and read nothing: write what the database holds"),
+	CLI_CHOICE(0, "to", struct opts, to,
+	           "labels|csv|json|sql|neuronpedia|none", "labels",
+	           "what to write on standard output"),
+	CLI_STR(0, "neuronpedia", struct opts, neuronpedia, "MODEL/SET", NULL,
+	        "names for --to neuronpedia"),
+	CLI_END
+};
+
+static const struct cli_tool tool = {
+	.name = "labeler",
+	.brief = "name latents with a language model, and test the names",
+	.options = options
+};
+
+static volatile sig_atomic_t stopped;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	stopped = 1;
+}
+
+/* All that a run needs, and its end. */
+struct run {
+	const struct opts *o;
+	const struct cli_common *c;
+	struct label_plan plan;
+	struct label_wire wire;
+	struct label_run_opt opt;
+	struct secret key;
+	const char *headers[4];
+	char *base;
+	json_t *extra;
+	char *extra_text;
+	struct dev *dev;
+	struct model *model;
+	struct tok *tok;
+	struct label_local *local;
+	struct label_db *db;
+	struct label_set set;
+	struct progress progress;
+};
+
+static void run_free(struct run *r)
+{
+	int i;
+
+	label_set_free(&r->set);
+	label_db_close(r->db);
+	label_local_free(r->local);
+	tok_free(r->tok);
+	model_free(r->model);
+	dev_free(r->dev);
+	for (i = 0; i < LABEL_KINDS; i++)
+		label_prompt_free(&r->plan.prompt[i]);
+	secret_free(&r->key);
+	json_decref(r->extra);
+	free(r->extra_text);
+	mem_free(r->base);
+}
+
+static void show(void *ctx, size_t done, size_t labelled, double usd)
+{
+	struct run *r = ctx;
+	char note[64];
+
+	snprintf(note, sizeof(note), "%zu labelled, %.4f dollars", labelled,
+	         usd);
+	progress_at(&r->progress, done, note);
+}
+
+/* ---- setting up ---- */
+
+static int set_prompts(struct run *r, struct err *e)
+{
+	const struct opts *o = r->o;
+	int small = r->wire.who == LABEL_LOCAL;
+	const char *name[LABEL_KINDS] = {
+		o->prompt ? o->prompt : small ? "small" : "v1",
+		o->detect_prompt ? o->detect_prompt
+		                 : small ? "detect-small" : "detect",
+		o->fuzz_prompt ? o->fuzz_prompt : small ? "fuzz-small" : "fuzz"
+	};
+	int i;
+
+	for (i = 0; i < LABEL_KINDS; i++)
+		if (label_prompt_open(&r->plan.prompt[i], name[i], e) < 0)
+			return -1;
+	return 0;
+}
+
+/* NAME=JSON; what is no JSON is a string. */
+static int set_params(struct run *r, struct err *e)
+{
+	size_t i;
+
+	r->extra = json_object();
+	for (i = 0; i < r->o->param.n; i++) {
+		const char *s = r->o->param.item[i], *eq = strchr(s, '=');
+		json_t *v;
+		char *name;
+
+		if (!eq || eq == s)
+			return err_set(e, ERR_USAGE, "--param %s: wanted "
+			               "NAME=VALUE", s);
+		v = json_loads(eq + 1, JSON_DECODE_ANY, NULL);
+		if (!(name = mem_strndup(s, (size_t)(eq - s), e)))
+			return -1;
+		json_object_set_new(r->extra, name,
+		                    v ? v : json_string(eq + 1));
+		mem_free(name);
+	}
+	r->extra_text = json_dumps(r->extra, JSON_COMPACT | JSON_SORT_KEYS);
+	return r->extra_text ? 0 : err_set(e, ERR_USAGE, "--param: not UTF-8");
+}
+
+static int set_server(struct run *r, struct err *e)
+{
+	int anthropic = r->wire.who == LABEL_ANTHROPIC, n = 0;
+	const char *base = r->o->base_url;
+	size_t len;
+
+	if (!base)
+		base = anthropic ? "https://api.anthropic.com"
+		                 : "https://api.openai.com/v1";
+	if (!(r->base = mem_strdup(base, e)))
+		return -1;
+	for (len = strlen(r->base); len && r->base[len - 1] == '/'; len--)
+		r->base[len - 1] = 0;
+	r->wire.base_url = r->base;
+	if (secret_load(&r->key, anthropic ? "x-api-key: "
+	                                   : "authorization: Bearer ",
+	                r->o->key_file, anthropic ? "ANTHROPIC_API_KEY"
+	                                          : "OPENAI_API_KEY", e) < 0)
+		return -1;
+	if (!r->key.text && !r->o->base_url && !r->o->dry_run)
+		return err_set(e, ERR_USAGE, "no key: set %s or give "
+		               "--key-file", anthropic ? "ANTHROPIC_API_KEY"
+		                                       : "OPENAI_API_KEY");
+	if (r->key.text && !http_api_private(r->base))
+		return err_set(e, ERR_USAGE, "%s: a key is sent over https or "
+		               "within this machine only", r->base);
+	r->headers[n++] = "content-type: application/json";
+	if (anthropic)
+		r->headers[n++] = "anthropic-version: 2023-06-01";
+	if (r->key.text)
+		r->headers[n++] = r->key.text;
+	return 0;
+}
+
+static int set_model(struct run *r, struct err *e)
+{
+	const struct opts *o = r->o;
+	struct log log = cli_log(&tool);
+	const char *base;
+
+	if (r->wire.who != LABEL_LOCAL || o->dry_run) {
+		r->plan.model = r->wire.model = o->model;
+	} else {
+		if (!(r->dev = dev_open(r->c->device, r->c->threads, e)) ||
+		    !(r->model = model_open(o->model, r->dev,
+		                            r->c->progress ? &log : NULL, e)))
+			return -1;
+		base = model_cfg(r->model)->name;
+		r->plan.model = *base ? base
+		                      : model_cfg(r->model)->fingerprint;
+		r->wire.model = r->plan.model;
+	}
+	if (o->assume > 1 && !o->tokenizer)
+		return 0;
+	if (!(r->tok = tok_open(o->tokenizer ? o->tokenizer : o->model, e)))
+		return -1;
+	r->plan.tok = r->tok;
+	return 0;
+}
+
+/* The local model answers in its own tokens, which need not be those of the
+ * examples. */
+static int set_local(struct run *r, struct err *e)
+{
+	struct tok *own = NULL;
+
+	if (r->o->tokenizer && !(own = tok_open(r->o->model, e)))
+		return -1;
+	r->local = label_local_new(r->model, own ? own : r->tok,
+	                           (size_t)r->o->context, e);
+	if (!r->local)
+		tok_free(own);
+	r->opt.local = r->local;
+	return r->local ? 0 : -1;
+}
+
+static int set_up(struct run *r, struct err *e)
+{
+	const struct opts *o = r->o;
+	int got;
+
+	r->wire = (struct label_wire){
+		.who = !strcmp(o->provider, "anthropic") ? LABEL_ANTHROPIC
+		       : !strcmp(o->provider, "openai") ? LABEL_OPENAI
+		                                        : LABEL_LOCAL,
+		.max_tokens = (int)o->max_tokens, .format = o->format,
+		.any_model = o->any_model
+	};
+	r->plan.n_show = (size_t)o->show;
+	r->plan.n_test = (size_t)o->test;
+	r->plan.per_ask = (size_t)o->per_ask;
+	r->plan.fuzz = !strcmp(o->scores, "both");
+	r->plan.seed = r->c->seed;
+	r->opt = (struct label_run_opt){
+		.plan = &r->plan, .wire = &r->wire, .max_usd = o->max_usd,
+		.attempts = (int)o->attempts,
+		.concurrency = (int)o->concurrency,
+		.api = { .tries = (int)o->tries, .wait_s = o->wait,
+		         .wait_max_s = o->wait_max, .deadline_s = o->deadline,
+		         .reply_max = 1 << 20, .seed = r->c->seed,
+		         .log = cli_log(&tool) },
+		.headers = r->headers, .batch = o->batch,
+		.batch_size = (size_t)o->batch_size, .poll_s = o->poll,
+		.stop = &stopped, .log = cli_log(&tool),
+		.progress = r->c->progress ? show : NULL, .ctx = r
+	};
+	if (set_prompts(r, e) < 0 || set_params(r, e) < 0)
+		return -1;
+	r->wire.extra = r->extra;
+	r->plan.extra = r->extra_text;
+	if (r->wire.who == LABEL_LOCAL) {
+		r->opt.priced = 1;
+	} else {
+		if (set_server(r, e) < 0)
+			return -1;
+		r->opt.secret = r->key.text ? r->key.text + r->key.n_prefix
+		                            : NULL;
+		got = label_price(o->prices, o->model, &r->opt.price, e);
+		if (got < 0)
+			return -1;
+		r->opt.priced = got;
+		if (!got && o->max_usd > 0)
+			return err_set(e, ERR_USAGE, "--max-usd: no price of "
+			               "%s is known: give --prices", o->model);
+	}
+	return set_model(r, e);
+}
+
+/* ---- doing ---- */
+
+static int read_set(struct run *r, struct err *e)
+{
+	const struct opts *o = r->o;
+	struct label_pick pick = {
+		.layers = o->layers, .list = o->list,
+		.min_frequency = o->min_frequency,
+		.per_layer = (size_t)o->per_layer, .n_show = (size_t)o->show,
+		.n_test = (size_t)o->test, .window = (size_t)o->window,
+		.seed = r->c->seed
+	};
+	struct examples_head h;
+	struct examples_in *in;
+	int rc;
+
+	if (o->assume > 1)
+		return label_set_assume(&r->set, &pick,
+		                        o->window ? (size_t)o->window : 64, e);
+	if (!(in = examples_open("-", &h, e)))
+		return -1;
+	rc = h.tokens.n_vocab > tok_n_vocab(r->tok)
+	     ? err_set(e, ERR_FORMAT, "the examples have a vocabulary of %u, "
+	               "the tokenizer knows %u: is it theirs?",
+	               h.tokens.n_vocab, tok_n_vocab(r->tok))
+	     : label_set_read(&r->set, in, &h, &pick, r->tok, r->db, e);
+	examples_close(in);
+	examples_head_free(&h);
+	return rc;
+}
+
+static int estimate(struct run *r, struct err *e)
+{
+	struct label_estimate x;
+	double usd, n = (double)r->o->assume;
+	json_t *j;
+	int rc;
+
+	if (label_run_estimate(&r->opt, &r->set, r->db, &x, e) < 0)
+		return -1;
+	usd = label_price_of(&r->opt.price, &x.use, 0);
+	j = json_pack("{s:s,s:s,s:I,s:I,s:I,s:I}", "model", r->plan.model,
+	              "prompt_version", r->plan.prompt[0].version, "features",
+	              (json_int_t)((double)x.features * n), "requests",
+	              (json_int_t)((double)x.requests * n), "input_tokens",
+	              (json_int_t)((double)x.use.input * n), "output_tokens",
+	              (json_int_t)((double)x.use.output * n));
+	if (r->opt.priced) {
+		json_object_set_new(j, "usd", json_real(usd * n));
+		json_object_set_new(j, "usd_batch",
+		                    json_real(usd * n * r->opt.price.batch));
+		if (x.features)
+			json_object_set_new(j, "usd_per_label", json_real(usd /
+			                    (double)x.features));
+	}
+	rc = json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(4));
+	json_decref(j);
+	fputc('\n', stdout);
+	return rc < 0 ? err_sys(e, "standard output") : 0;
+}
+
+static void say_totals(const struct run *r, const struct label_totals *t)
+{
+	struct log log = cli_log(&tool);
+
+	if (r->opt.priced)
+		log_say(&log, "%zu labelled, %zu failed, %zu scores; %zu "
+		        "answers for %.4f dollars, %.4f in all", t->labelled,
+		        t->failed, t->scored, t->asked, t->usd, t->spent);
+	else
+		log_say(&log, "%zu labelled, %zu failed, %zu scores; %zu "
+		        "answers at an unknown price", t->labelled, t->failed,
+		        t->scored, t->asked);
+}
+
+static int ask(struct run *r, struct metrics *m, struct err *e)
+{
+	struct sigaction act = { .sa_handler = on_signal,
+	                         .sa_flags = (int)SA_RESETHAND };
+	struct label_totals t;
+	struct err last = { 0 };
+	int rc;
+
+	sigaction(SIGINT, &act, NULL);
+	sigaction(SIGTERM, &act, NULL);
+	r->progress.ctx = (void *)&tool;
+	progress_start(&r->progress, r->c->progress ? cli_progress : NULL,
+	               (void *)&tool, "latents", 0, r->set.n);
+	rc = label_run(&r->opt, &r->set, r->db, &t, &last);
+	if (r->c->progress)
+		progress_end(&r->progress, r->set.n, NULL);
+	say_totals(r, &t);
+	if (metrics_write(m, json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,"
+	                  "s:I,s:f,s:f}", "event", "asked", "latents",
+	                  (json_int_t)r->set.n, "labelled",
+	                  (json_int_t)t.labelled, "failed",
+	                  (json_int_t)t.failed, "scores",
+	                  (json_int_t)t.scored, "answers",
+	                  (json_int_t)t.asked, "unusable",
+	                  (json_int_t)t.unusable, "input_tokens",
+	                  (json_int_t)(t.use.input + t.use.cache_write),
+	                  "cached_tokens", (json_int_t)t.use.cache_read,
+	                  "output_tokens", (json_int_t)t.use.output, "usd",
+	                  t.usd, "usd_in_all", t.spent), e) < 0)
+		return -1;
+	if (rc < 0)
+		*e = last;
+	return rc;
+}
+
+static int write_out(const struct opts *o, const struct cli_common *c,
+                     struct label_db *db, struct err *e)
+{
+	struct sql *s = label_db_sql(db);
+	const char *slash;
+	char *model;
+	int rc;
+
+	if (!strcmp(o->to, "labels"))
+		return label_out_stream(s, "-", c->command, c->seed, e);
+	if (!strcmp(o->to, "csv"))
+		return label_out_csv(s, stdout, e);
+	if (!strcmp(o->to, "json"))
+		return label_out_json(s, stdout, e);
+	if (!strcmp(o->to, "sql"))
+		return label_out_sql(s, stdout, e);
+	if (!strcmp(o->to, "none"))
+		return 0;
+	slash = strrchr(o->neuronpedia, '/');
+	if (!(model = mem_strndup(o->neuronpedia,
+	                          (size_t)(slash - o->neuronpedia), e)))
+		return -1;
+	rc = label_out_neuronpedia(s, model, slash + 1, stdout, e);
+	mem_free(model);
+	return rc;
+}
+
+static int run(struct run *r, struct metrics *m, struct err *e)
+{
+	const struct opts *o = r->o;
+
+	if (o->export)
+		return (r->db = label_db_open(o->db, e))
+		       ? write_out(o, r->c, r->db, e) : -1;
+	if (set_up(r, e) < 0 ||
+	    (o->db && !(r->db = label_db_open(o->db, e))) ||
+	    read_set(r, e) < 0)
+		return -1;
+	if (o->dry_run)
+		return estimate(r, e);
+	if ((r->wire.who == LABEL_LOCAL && set_local(r, e) < 0) ||
+	    ask(r, m, e) < 0)
+		return -1;
+	return write_out(o, r->c, r->db, e);
+}
+
+/* What the table of options cannot say. */
+static void check(const struct opts *o)
+{
+	const char *slash = o->neuronpedia ? strrchr(o->neuronpedia, '/')
+	                                   : NULL;
+
+	if (!o->db && !o->dry_run)
+		cli_usage(&tool, "--db is missing");
+	if (!o->model && !o->export)
+		cli_usage(&tool, "--model is missing");
+	if (strcmp(o->provider, "local") && !o->tokenizer && !o->export &&
+	    !(o->dry_run && o->assume > 1))
+		cli_usage(&tool, "--tokenizer is missing");
+	if (o->assume > 1 && !o->dry_run)
+		cli_usage(&tool, "--assume goes with --dry-run");
+	if (o->batch && !strcmp(o->provider, "local"))
+		cli_usage(&tool, "--batch needs an API");
+	if (!strcmp(o->to, "neuronpedia") && (!slash || !slash[1] ||
+	                                      slash == o->neuronpedia))
+		cli_usage(&tool, "--to neuronpedia needs --neuronpedia "
+		          "MODEL/SET");
+	if (!strcmp(o->to, "labels") && !o->dry_run)
+		cli_no_terminal(&tool);
+}
+
+int main(int argc, char **argv)
+{
+	struct opts o;
+	struct cli_common c;
+	struct err e = { 0 };
+	struct run r = { .o = &o, .c = &c };
+	struct metrics *m;
+	int rc;
+
+	cli_parse(&tool, argc, argv, &o, sizeof(o), &c);
+	check(&o);
+	if (!(m = metrics_open(c.metrics, 0, &e)))
+		cli_die(&tool, &e);
+	rc = run(&r, m, &e);
+	run_free(&r);
+	if (metrics_close(m, rc < 0 ? NULL : &e) < 0 || rc < 0)
+		cli_die(&tool, &e);
+	cli_close_stdout(&tool);
+	free(c.command);
+	free(o.param.item);
+	return 0;
+}

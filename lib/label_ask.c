@@ -1,0 +1,573 @@
+/* Requests: prompts filled in with a latent's contexts. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "eval.h"
+#include "label.h"
+#include "map.h"
+#include "mem.h"
+#include "rec.h"
+#include "sha256.h"
+
+/* A token is marked when it has so much of the context's peak. */
+#define MARKED 0.3f
+
+const char *const label_kinds[LABEL_KINDS] = { "label", "detection", "fuzzing" };
+
+/* ---- prompts ---- */
+
+static int is_path(const char *name)
+{
+	size_t n = strlen(name);
+
+	return strchr(name, '/') || (n > 4 && !strcmp(name + n - 4, ".txt"));
+}
+
+/* The lines between `mark` and the next mark or the end; for mem_free. */
+static char *part_of(const char *text, size_t n, const char *mark,
+                     const char *name, struct err *e)
+{
+	const char *p = text, *end = text + n, *from = NULL, *to = end;
+	size_t n_mark = strlen(mark);
+
+	while (p < end) {
+		const char *nl = memchr(p, '\n', (size_t)(end - p));
+		size_t len = (size_t)((nl ? nl : end) - p);
+
+		if (from && *p == '@') {
+			to = p;
+			break;
+		}
+		if (len == n_mark && !memcmp(p, mark, len))
+			from = nl ? nl + 1 : end;
+		p = nl ? nl + 1 : end;
+	}
+	if (!from) {
+		err_set(e, ERR_FORMAT, "%s: has no line %s", name, mark);
+		return NULL;
+	}
+	while (to > from && to[-1] == '\n')
+		to--;
+	if (to == from) {
+		err_set(e, ERR_FORMAT, "%s: nothing follows %s", name, mark);
+		return NULL;
+	}
+	return mem_strndup(from, (size_t)(to - from), e);
+}
+
+static int read_prompt(struct label_prompt *p, const char *name,
+                       const char *text, size_t n, int own, struct err *e)
+{
+	char hex[SHA256_HEX];
+	const char *base = strrchr(name, '/');
+	size_t len;
+
+	base = base ? base + 1 : name;
+	len = strlen(base);
+	if (sha256_bytes(text, n, hex, e) < 0 ||
+	    !(p->system = part_of(text, n, "@system", name, e)) ||
+	    !(p->user = part_of(text, n, "@user", name, e)))
+		return -1;
+	if (own && len > 4 && !strcmp(base + len - 4, ".txt"))
+		len -= 4;
+	p->version = own ? mem_printf(e, "%.*s@%.8s", (int)len, base, hex)
+	                 : mem_strdup(name, e);
+	return p->version ? 0 : -1;
+}
+
+int label_prompt_open(struct label_prompt *p, const char *name, struct err *e)
+{
+	struct map m = { 0 };
+	const char *text;
+	size_t n;
+	int rc;
+
+	*p = (struct label_prompt){ 0 };
+	if (is_path(name)) {
+		if (map_open(&m, name, e) < 0)
+			return -1;
+		text = m.data ? (const char *)m.data : "";
+		n = m.n;
+	} else if (!(text = label_builtin(name, &n)) ||
+	           !strcmp(name, "prices")) {
+		return err_set(e, ERR_USAGE, "no prompt '%s': name one that is "
+		               "built in (labeler(1)) or a file NAME.txt",
+		               name);
+	}
+	rc = read_prompt(p, name, text, n, is_path(name), e);
+	map_close(&m);
+	if (rc < 0)
+		label_prompt_free(p);
+	return rc;
+}
+
+void label_prompt_free(struct label_prompt *p)
+{
+	mem_free(p->version);
+	mem_free(p->system);
+	mem_free(p->user);
+	*p = (struct label_prompt){ 0 };
+}
+
+/* ---- text ---- */
+
+struct text {
+	char *s;
+	size_t n, cap;
+};
+
+static int put(struct text *t, const char *s, size_t n, struct err *e)
+{
+	if (mem_grow(&t->s, &t->cap, t->n + n + 1, 1, e) < 0)
+		return -1;
+	memcpy(t->s + t->n, s, n);
+	t->n += n;
+	t->s[t->n] = 0;
+	return 0;
+}
+
+static int put_str(struct text *t, const char *s, struct err *e)
+{
+	return put(t, s, strlen(s), e);
+}
+
+/* Bytes of tokens from `from` on, made valid and put on one line: newlines
+ * are shown as \n. */
+static int tidy(struct text *t, size_t from, struct err *e)
+{
+	json_t *j = eval_json_string(t->s + from, t->n - from, e);
+	const char *s = json_string_value(j);
+	size_t i, n = json_string_length(j);
+	int rc = j ? 0 : -1;
+
+	t->n = from;
+	for (i = 0; rc == 0 && i < n; i++) {
+		if (s[i] == '\n')
+			rc = put(t, "\\n", 2, e);
+		else if (s[i] == '\r')
+			rc = put(t, "\\r", 2, e);
+		else if (s[i] == '\t')
+			rc = put(t, "\\t", 2, e);
+		else
+			rc = put(t, (unsigned char)s[i] < ' ' ? "?" : s + i, 1,
+			         e);
+	}
+	json_decref(j);
+	return rc;
+}
+
+/* Without a tokenizer, for estimates: a token of usual length. */
+static const char *bytes_of(const struct tok *tok, uint32_t id, size_t *n)
+{
+	if (tok)
+		return tok_bytes(tok, id, n);
+	*n = 4;
+	return " and";
+}
+
+/* A context with marks around runs of tokens; mark NULL: none. */
+static int put_ctx(struct text *t, const struct tok *tok,
+                   const struct label_ctx *c, const uint8_t *mark,
+                   struct err *e)
+{
+	size_t i, n, from = t->n;
+	const char *s;
+	int rc = put(t, "", 0, e);
+
+	for (i = 0; rc == 0 && i < c->n; i++) {
+		int now = mark && mark[i], before = mark && i && mark[i - 1];
+
+		s = bytes_of(tok, c->ids[i], &n);
+		if (before && !now)
+			rc = put(t, ">>", 2, e);
+		if (rc == 0 && now && !before)
+			rc = put(t, "<<", 2, e);
+		if (rc == 0)
+			rc = put(t, s, n, e);
+	}
+	if (rc == 0 && mark && c->n && mark[c->n - 1])
+		rc = put(t, ">>", 2, e);
+	return rc == 0 ? tidy(t, from, e) : -1;
+}
+
+static void active(const struct label_ctx *c, uint8_t *mark)
+{
+	size_t i;
+
+	for (i = 0; i < c->n; i++)
+		mark[i] = c->acts && c->acts[i] > 0 &&
+		          c->acts[i] >= MARKED * c->value;
+}
+
+static uint64_t mix(uint64_t *state)
+{
+	uint64_t z = *state += 0x9e3779b97f4a7c15u;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+	return z ^ z >> 31;
+}
+
+/* As many marks as are right, on tokens where the latent is silent. */
+static void misplaced(const struct label_ctx *c, uint64_t seed, uint8_t *mark)
+{
+	size_t i, want = 0, quiet = 0;
+
+	for (i = 0; i < c->n; i++) {
+		want += mark[i];
+		quiet += !c->acts || c->acts[i] <= 0;
+	}
+	want = want ? want : 1;
+	for (i = 0; i < c->n; i++) {	/* a sample without replacement */
+		mark[i] = 0;
+		if (c->acts && c->acts[i] > 0)
+			continue;
+		if (want && mix(&seed) % quiet < want) {
+			mark[i] = 1;
+			want--;
+		}
+		quiet--;
+	}
+}
+
+static int put_tokens(struct text *t, const struct tok *tok,
+                      const uint32_t *ids, size_t n_ids, struct err *e)
+{
+	size_t i, n, from;
+
+	if (n_ids == 0)
+		return put_str(t, "(unknown)", e);
+	for (i = 0; i < n_ids; i++) {
+		const char *s = bytes_of(tok, ids[i], &n);
+
+		if (put_str(t, i ? ", \"" : "\"", e) < 0)
+			return -1;
+		from = t->n;
+		if (put(t, s, n, e) < 0 || tidy(t, from, e) < 0 ||
+		    put_str(t, "\"", e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int put_where(struct text *t, const struct label_feature *f,
+                     struct err *e)
+{
+	static const char *const part[] = {
+		"the prompt", "the reasoning", "the answer", "plain text"
+	};
+	char line[80];
+	int i, any = 0;
+
+	snprintf(line, sizeof(line), "%.3g %% of tokens", 100 * f->frequency);
+	if (put_str(t, line, e) < 0)
+		return -1;
+	for (i = 0; i < 4; i++) {
+		if (f->share[i] < 0.005)
+			continue;
+		snprintf(line, sizeof(line), "%s%.0f %% in %s",
+		         any++ ? ", " : "; of these ", 100 * f->share[i],
+		         part[i]);
+		if (put_str(t, line, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- filling in ---- */
+
+/* What a prompt may ask for. */
+struct fill {
+	const struct label_plan *p;
+	const struct label_feature *f;
+	const char *label;
+	const struct label_item *items;
+	size_t n;
+	enum label_kind kind;
+	uint8_t *mark;		/* scratch: tokens of the longest context */
+};
+
+static int put_examples(struct text *t, const struct fill *x, struct err *e)
+{
+	size_t i, n = x->f->show.n < x->p->n_show ? x->f->show.n
+	                                          : x->p->n_show;
+	char line[40];
+
+	for (i = 0; i < n; i++) {
+		const struct label_ctx *c = &x->f->show.c[i];
+		int s = (int)ceil(10 * c->value / (x->f->max > 0 ? x->f->max
+		                                                : c->value));
+
+		snprintf(line, sizeof(line), "%s%zu (%d): ", i ? "\n" : "",
+		         i + 1, s < 1 ? 1 : s > 10 ? 10 : s);
+		active(c, x->mark);
+		if (put_str(t, line, e) < 0 ||
+		    put_ctx(t, x->p->tok, c, x->mark, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int put_items(struct text *t, const struct fill *x, struct err *e)
+{
+	char line[40];
+	size_t i;
+
+	for (i = 0; i < x->n; i++) {
+		const struct label_ctx *c = x->items[i].c;
+
+		snprintf(line, sizeof(line), "%sText %zu: ", i ? "\n" : "",
+		         i + 1);
+		active(c, x->mark);
+		if (x->items[i].marks)
+			misplaced(c, x->items[i].marks, x->mark);
+		if (put_str(t, line, e) < 0 ||
+		    put_ctx(t, x->p->tok, c,
+		            x->kind == LABEL_FUZZ ? x->mark : NULL, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int put_tags(struct text *t, struct err *e)
+{
+	int i, rc = 0;
+
+	for (i = 0; rc == 0 && i < LABEL_N_TAGS; i++) {
+		rc = put_str(t, i ? ", " : "", e);
+		rc = rc < 0 ? rc : put_str(t, label_tags[i], e);
+	}
+	return rc;
+}
+
+/* The value of {word} appended: 1, 0 when word is none, -1. */
+static int put_word(struct text *t, const char *word, size_t n,
+                    const struct fill *x, struct err *e)
+{
+	char line[24];
+	int rc;
+
+#define IS(s) (n == sizeof(s) - 1 && !memcmp(word, s, n))
+	if (IS("examples")) {
+		rc = put_examples(t, x, e);
+	} else if (IS("promoted")) {
+		rc = put_tokens(t, x->p->tok, x->f->promoted,
+		                x->f->n_promoted, e);
+	} else if (IS("suppressed")) {
+		rc = put_tokens(t, x->p->tok, x->f->suppressed,
+		                x->f->n_suppressed, e);
+	} else if (IS("where")) {
+		rc = put_where(t, x->f, e);
+	} else if (IS("tags")) {
+		rc = put_tags(t, e);
+	} else if (IS("label")) {
+		rc = put_str(t, x->label ? x->label : "", e);
+	} else if (IS("items")) {
+		rc = put_items(t, x, e);
+	} else if (IS("n")) {
+		snprintf(line, sizeof(line), "%zu", x->n);
+		rc = put_str(t, line, e);
+	} else {
+		return 0;
+	}
+#undef IS
+	return rc < 0 ? -1 : 1;
+}
+
+static char *fill_in(const char *s, const struct fill *x, struct err *e)
+{
+	struct text t = { 0 };
+	const char *open, *close;
+	int got = put(&t, "", 0, e);
+
+	while (got >= 0 && (open = strchr(s, '{'))) {
+		got = put(&t, s, (size_t)(open - s), e);
+		close = strchr(open, '}');
+		if (got >= 0 && close)
+			got = put_word(&t, open + 1, (size_t)(close - open) - 1,
+			               x, e);
+		if (got == 0) {		/* a brace of the prompt's own */
+			got = put(&t, "{", 1, e);
+			s = open + 1;
+		} else if (got > 0) {
+			s = close + 1;
+		}
+	}
+	if (got < 0 || put_str(&t, s, e) < 0) {
+		mem_free(t.s);
+		return NULL;
+	}
+	return t.s;
+}
+
+/* ---- asks ---- */
+
+void label_ask_free(struct label_ask *a)
+{
+	mem_free(a->system);
+	mem_free(a->user);
+	*a = (struct label_ask){ 0 };
+}
+
+/* The id: everything that decides the answer goes into its digest. */
+static int set_id(const struct label_plan *p, struct label_ask *a,
+                  struct err *e)
+{
+	char hex[SHA256_HEX];
+	char *all = mem_printf(e, "%s%c%d%c%zu%c%s%c%s%c%s", p->model, 1,
+	                       (int)a->form, 1, a->n_items, 1, p->extra, 1,
+	                       a->system, 1, a->user);
+	int rc = all ? sha256_bytes(all, strlen(all), hex, e) : -1;
+
+	if (rc == 0)
+		snprintf(a->id, sizeof(a->id), "L%u_F%u_%s%u_%.16s", a->layer,
+		         a->latent, label_kinds[a->kind], a->part, hex);
+	mem_free(all);
+	return rc;
+}
+
+static int build(const struct label_plan *p, struct fill *x,
+                 struct label_ask *a, struct err *e)
+{
+	const struct label_ctxs *all[] = { &x->f->show, &x->f->on,
+	                                   &x->f->off };
+	size_t i, j, longest = 1;
+	int rc = -1;
+
+	for (i = 0; i < 3; i++)
+		for (j = 0; j < all[i]->n; j++)
+			if (all[i]->c[j].n > longest)
+				longest = all[i]->c[j].n;
+	a->layer = x->f->layer;
+	a->latent = x->f->id;
+	a->kind = x->kind;
+	a->attempt = 1;
+	if ((x->mark = mem_array(longest, 1, e)) &&
+	    (a->system = fill_in(p->prompt[x->kind].system, x, e)) &&
+	    (a->user = fill_in(p->prompt[x->kind].user, x, e)))
+		rc = set_id(p, a, e);
+	mem_free(x->mark);
+	if (rc < 0)
+		label_ask_free(a);
+	return rc;
+}
+
+int label_ask_label(const struct label_plan *p, const struct label_feature *f,
+                    struct label_ask *a, struct err *e)
+{
+	struct fill x = { .p = p, .f = f, .kind = LABEL_LABEL };
+
+	*a = (struct label_ask){ .form = LABEL_FORM_LABEL };
+	return build(p, &x, a, e);
+}
+
+int label_ask_items(const struct label_plan *p, const struct label_feature *f,
+                    enum label_kind kind, uint32_t part, const char *label,
+                    const struct label_item *items, size_t n,
+                    struct label_ask *a, struct err *e)
+{
+	struct fill x = { p, f, label, items, n, kind, NULL };
+
+	*a = (struct label_ask){ .form = LABEL_FORM_BITS, .n_items = n,
+	                         .part = part };
+	return build(p, &x, a, e);
+}
+
+static int has_quiet(const struct label_ctx *c)
+{
+	size_t i;
+
+	for (i = 0; i < c->n; i++)
+		if (!c->acts || c->acts[i] <= 0)
+			return 1;
+	return 0;
+}
+
+size_t label_items(const struct label_plan *p, const struct label_feature *f,
+                   enum label_kind kind, struct label_item *items)
+{
+	uint64_t state = p->seed ^ (uint64_t)f->layer << 40 ^
+	                 (uint64_t)f->id << 8 ^ (uint64_t)kind;
+	size_t n_on = f->on.n, n_off, n = 0, i;
+
+	/* marks are right on every other context and wrong on the rest */
+	if (kind == LABEL_FUZZ) {
+		for (i = 0; i < n_on && n < 2 * p->n_test; i++) {
+			int truth = i % 2 == 0;
+
+			if (!truth && !has_quiet(&f->on.c[i]))
+				continue;
+			items[n++] = (struct label_item){ &f->on.c[i], truth,
+				truth ? 0 : mix(&state) | 1 };
+		}
+	} else {
+		n_on = n_on < p->n_test ? n_on : p->n_test;
+		n_off = f->off.n < p->n_test ? f->off.n : p->n_test;
+		for (i = 0; i < n_on; i++)
+			items[n++] = (struct label_item){ &f->on.c[i], 1, 0 };
+		for (i = 0; i < n_off; i++)
+			items[n++] = (struct label_item){ &f->off.c[i], 0, 0 };
+	}
+	for (i = n; i > 1; i--) {
+		size_t j = (size_t)(mix(&state) % i);
+		struct label_item t = items[i - 1];
+
+		items[i - 1] = items[j];
+		items[j] = t;
+	}
+	return n;
+}
+
+/* ---- scores ---- */
+
+static void wilson(double k, double n, double *lo, double *hi)
+{
+	const double z = 1.959963984540054, z2 = z * z;
+	double p = k / n, d = 1 + z2 / n, mid = (p + z2 / (2 * n)) / d;
+	double half = z / d * sqrt(p * (1 - p) / n + z2 / (4 * n * n));
+
+	*lo = mid - half > 0 ? mid - half : 0;
+	*hi = mid + half < 1 ? mid + half : 1;
+}
+
+int label_score_close(struct label_score *s)
+{
+	double a, b, la, ha, lb, hb;
+
+	if (!s->on || !s->off)
+		return -1;
+	a = (double)s->hit_on / (double)s->on;
+	b = (double)s->hit_off / (double)s->off;
+	wilson((double)s->hit_on, (double)s->on, &la, &ha);
+	wilson((double)s->hit_off, (double)s->off, &lb, &hb);
+	s->balanced = (a + b) / 2;
+	s->low = s->balanced - hypot(a - la, b - lb) / 2;
+	s->high = s->balanced + hypot(ha - a, hb - b) / 2;
+	return 0;
+}
+
+/* ---- memory ---- */
+
+static void ctxs_free(struct label_ctxs *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->n; i++) {
+		mem_free(l->c[i].ids);
+		mem_free(l->c[i].acts);
+	}
+	mem_free(l->c);
+	*l = (struct label_ctxs){ 0 };
+}
+
+void label_feature_free(struct label_feature *f)
+{
+	ctxs_free(&f->show);
+	ctxs_free(&f->on);
+	ctxs_free(&f->off);
+	mem_free(f->promoted);
+	mem_free(f->suppressed);
+	*f = (struct label_feature){ 0 };
+}

@@ -1,0 +1,335 @@
+#include "label_out.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json.h"
+#include "mem.h"
+#include "mpk.h"
+#include "sha256.h"
+
+static const char catalogue[] = "SELECT * FROM catalogue";
+
+static int written(FILE *f, struct err *e)
+{
+	return ferror(f) ? err_sys(e, "cannot write") : 0;
+}
+
+/* ---- rows ---- */
+
+static json_t *column_json(struct sql_stmt *q, int i)
+{
+	json_t *j;
+
+	switch (sql_type(q, i)) {
+	case SQL_INT:
+		return json_integer(sql_int(q, i));
+	case SQL_REAL:
+		return json_real(sql_real(q, i));
+	case SQL_TEXT:
+		j = json_string(sql_text(q, i));
+		return j ? j : json_null();
+	default:
+		return json_null();
+	}
+}
+
+/* A row as an object; tags become a list. */
+static json_t *row_json(struct sql_stmt *q)
+{
+	json_t *obj = json_object();
+	int i;
+
+	for (i = 0; i < sql_n_columns(q); i++) {
+		const char *name = sql_column(q, i), *s;
+		json_t *list;
+
+		if (strcmp(name, "tags") || !(s = sql_text(q, i))) {
+			json_object_set_new(obj, name, column_json(q, i));
+			continue;
+		}
+		list = json_array();
+		while (*s) {
+			size_t n = strcspn(s, " ");
+
+			json_array_append_new(list, json_stringn(s, n));
+			s += n + (s[n] == ' ');
+		}
+		json_object_set_new(obj, name, list);
+	}
+	return obj;
+}
+
+static void csv_field(FILE *f, const char *s)
+{
+	if (!strpbrk(s, ",\"\r\n")) {
+		fputs(s, f);
+		return;
+	}
+	putc('"', f);
+	for (; *s; s++) {
+		if (*s == '"')
+			putc('"', f);
+		putc(*s, f);
+	}
+	putc('"', f);
+}
+
+int label_out_csv(struct sql *s, FILE *f, struct err *e)
+{
+	struct sql_stmt *q = sql_bind(s, catalogue, e, "");
+	int i, n, got, head = 0;
+
+	if (!q)
+		return -1;
+	n = sql_n_columns(q);
+	do {
+		got = head ? sql_step(q, e) : 1;
+		if (got <= 0)
+			break;
+		for (i = 0; i < n; i++) {
+			const char *v = head ? sql_text(q, i)
+			                     : sql_column(q, i);
+
+			if (i)
+				putc(',', f);
+			csv_field(f, v ? v : "");
+		}
+		fputs("\r\n", f);
+		head = 1;
+	} while (!ferror(f));
+	return got < 0 ? -1 : written(f, e);
+}
+
+int label_out_json(struct sql *s, FILE *f, struct err *e)
+{
+	struct sql_stmt *q = sql_bind(s, catalogue, e, "");
+	int got;
+
+	if (!q)
+		return -1;
+	while ((got = sql_step(q, e)) > 0 && !ferror(f)) {
+		json_t *row = row_json(q);
+		int rc = json_dumpf(row, f, JSON_COMPACT |
+		                    JSON_REAL_PRECISION(9));
+
+		json_decref(row);
+		if (rc < 0)
+			break;
+		putc('\n', f);
+	}
+	return got < 0 ? -1 : written(f, e);
+}
+
+/* ---- labels/1 ---- */
+
+static char *meta(struct sql *s, const char *key, struct err *e)
+{
+	struct sql_stmt *q = sql_bind(s, "SELECT value FROM meta WHERE key = ?",
+	                              e, "s", key);
+	int got = q ? sql_step(q, e) : -1;
+	const char *v = got > 0 ? sql_text(q, 0) : NULL;
+	char *copy = got < 0 ? NULL : mem_strdup(v ? v : "", e);
+
+	if (got > 0)
+		(void)sql_step(q, NULL);
+	return copy;
+}
+
+/* Layers that have labels, who made those and after which prompts. */
+static json_t *list_of(struct sql *s, const char *query, struct err *e)
+{
+	struct sql_stmt *q = sql_bind(s, query, e, "");
+	json_t *list = json_array();
+	int got = -1;
+
+	while (q && (got = sql_step(q, e)) > 0)
+		json_array_append_new(list, column_json(q, 0));
+	if (got < 0) {
+		json_decref(list);
+		return NULL;
+	}
+	return list;
+}
+
+static json_t *stream_head(struct sql *s, struct err *e)
+{
+	char *tc = meta(s, "transcoders", e), *model = meta(s, "model", e);
+	json_t *h = NULL, *layers = NULL, *by = NULL, *prompts = NULL;
+
+	if (tc && model &&
+	    (layers = list_of(s, "SELECT DISTINCT layer FROM label ORDER BY 1",
+	                      e)) &&
+	    (by = list_of(s, "SELECT DISTINCT model_name FROM label ORDER BY "
+	                  "1", e)) &&
+	    (prompts = list_of(s, "SELECT DISTINCT prompt_version FROM label "
+	                       "ORDER BY 1", e)))
+		h = json_pack("{s:s,s:s,s:O,s:O,s:O}", "model", model,
+		              "transcoders", tc, "layers", layers, "labellers",
+		              by, "prompts", prompts);
+	json_decref(layers);
+	json_decref(by);
+	json_decref(prompts);
+	mem_free(tc);
+	mem_free(model);
+	return h;
+}
+
+static int put_rows(struct sql *s, struct stream_out *out, struct err *e)
+{
+	struct sql_stmt *q = sql_bind(s, catalogue, e, "");
+	struct mpk_out o;
+	int got = -1;
+
+	mpk_out_init(&o);
+	while (q && (got = sql_step(q, e)) > 0) {
+		json_t *row = row_json(q);
+		int rc;
+
+		mpk_out_reset(&o);
+		rc = mpk_put_json(&o, row, e);
+		json_decref(row);
+		if (rc < 0 || stream_write(out, o.buf.data, o.buf.size,
+		                           e) < 0) {
+			got = -1;
+			break;
+		}
+	}
+	mpk_out_free(&o);
+	return got;
+}
+
+int label_out_stream(struct sql *s, const char *path, const char *command,
+                     uint64_t seed, struct err *e)
+{
+	struct stream_out_opt so = { .kind = "labels/1", .command = command,
+	                             .seed = seed };
+	json_t *head = stream_head(s, e), *prov = NULL;
+	char *text = head ? meta(s, "prov", e) : NULL;
+	struct stream_out *out = NULL;
+	int rc = -1;
+
+	if (!text)
+		goto done;
+	if (*text && !(prov = json_parse(text, strlen(text), sql_path(s), e)))
+		goto done;
+	so.header = head;
+	so.prov = prov;
+	if (!(out = stream_open_out(path, &so, e)) ||
+	    put_rows(s, out, e) < 0)
+		goto done;
+	rc = stream_finish(out, e);
+	out = NULL;
+done:
+	stream_abort(out);
+	mem_free(text);
+	json_decref(head);
+	json_decref(prov);
+	return rc;
+}
+
+/* ---- Neuronpedia ---- */
+
+int label_out_neuronpedia(struct sql *s, const char *model, const char *set,
+                          FILE *f, struct err *e)
+{
+	struct sql_stmt *q = sql_bind(s, "SELECT layer, feature_id, label, "
+	                              "model_name FROM best", e, "");
+	char source[160], index[24], hex[SHA256_HEX], *all;
+	int got = -1;
+
+	while (q && (got = sql_step(q, e)) > 0 && !ferror(f)) {
+		const char *label = sql_text(q, 2), *by = sql_text(q, 3);
+		json_t *j;
+
+		snprintf(source, sizeof(source), "%lld-%s",
+		         (long long)sql_int(q, 0), set);
+		snprintf(index, sizeof(index), "%lld",
+		         (long long)sql_int(q, 1));
+		if (!(all = mem_printf(e, "%s/%s/%s/%s", model, source, index,
+		                       label)))
+			return -1;
+		got = sha256_bytes(all, strlen(all), hex, e);
+		mem_free(all);
+		if (got < 0)
+			return -1;
+		hex[24] = 0;
+		j = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "id", hex,
+		              "modelId", model, "layer", source, "index", index,
+		              "description", label, "typeName",
+		              "oai_token-act-pair", "explanationModelName", by);
+		if (!j || json_dumpf(j, f, JSON_COMPACT) < 0) {
+			json_decref(j);
+			break;
+		}
+		json_decref(j);
+		putc('\n', f);
+	}
+	return got < 0 ? -1 : written(f, e);
+}
+
+/* ---- SQL ---- */
+
+/* SELECT with a column for each of the table's: its value as SQL writes it. */
+static char *quoted_select(struct sql *s, const char *table, struct err *e)
+{
+	char *text = NULL, *more, *query;
+	struct sql_stmt *q;
+	int got = -1;
+
+	if (!(query = mem_printf(e, "SELECT name FROM pragma_table_info('%s')",
+	                         table)))
+		return NULL;
+	q = sql_bind(s, query, e, "");
+	while (q && (got = sql_step(q, e)) > 0) {
+		more = mem_printf(e, "%s%squote(\"%s\")", text ? text : "",
+		                  text ? " || ',' || " : "SELECT ",
+		                  sql_text(q, 0));
+		mem_free(text);
+		if (!(text = more)) {
+			got = -1;
+			break;
+		}
+	}
+	mem_free(query);
+	if (got == 0 && text) {
+		more = mem_printf(e, "%s FROM \"%s\"", text, table);
+		mem_free(text);
+		return more;
+	}
+	mem_free(text);
+	return NULL;
+}
+
+static int dump_table(struct sql *s, const char *table, FILE *f,
+                      struct err *e)
+{
+	char *query = quoted_select(s, table, e);
+	struct sql_stmt *q = query ? sql_bind(s, query, e, "") : NULL;
+	int got = -1;
+
+	while (q && (got = sql_step(q, e)) > 0 && !ferror(f))
+		fprintf(f, "INSERT INTO \"%s\" VALUES(%s);\n", table,
+		        sql_text(q, 0));
+	mem_free(query);
+	return got < 0 ? -1 : 0;
+}
+
+int label_out_sql(struct sql *s, FILE *f, struct err *e)
+{
+	struct sql_stmt *q = sql_bind(s, "SELECT type, name, sql FROM "
+	                              "sqlite_master WHERE sql IS NOT NULL "
+	                              "ORDER BY type = 'view', name", e, "");
+	int got = -1;
+
+	fputs("BEGIN;\n", f);
+	while (q && (got = sql_step(q, e)) > 0 && !ferror(f)) {
+		fprintf(f, "%s;\n", sql_text(q, 2));
+		if (!strcmp(sql_text(q, 0), "table") &&
+		    dump_table(s, sql_text(q, 1), f, e) < 0)
+			return -1;
+	}
+	fputs("COMMIT;\n", f);
+	return got < 0 ? -1 : written(f, e);
+}

@@ -1,0 +1,27 @@
+/* label_out: what a database of labels holds, for other programs. */
+#ifndef R1_LABEL_OUT_H
+#define R1_LABEL_OUT_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "err.h"
+#include "sql.h"
+#include "stream.h"
+
+/* The rows of `catalogue`, one for each label with its latent's statistics and
+ * scores (r1-features(5)): as CSV (RFC 4180) or as a JSON object a line. */
+int label_out_csv(struct sql *s, FILE *f, struct err *e);
+int label_out_json(struct sql *s, FILE *f, struct err *e);
+/* The same as a stream labels/1 at path; command and seed for its provenance,
+ * which goes on from that of the examples. */
+int label_out_stream(struct sql *s, const char *path, const char *command,
+                     uint64_t seed, struct err *e);
+/* Neuronpedia's explanations, one a line: the best label of each latent, of the
+ * model `model` and the source set `set`. */
+int label_out_neuronpedia(struct sql *s, const char *model, const char *set,
+                          FILE *f, struct err *e);
+/* Statements that make the database anew. */
+int label_out_sql(struct sql *s, FILE *f, struct err *e);
+
+#endif

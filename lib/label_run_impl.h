@@ -1,0 +1,46 @@
+/* What label_run.c and label_batch.c share. */
+#ifndef R1_LABEL_RUN_IMPL_H
+#define R1_LABEL_RUN_IMPL_H
+
+#include "label_run.h"
+
+/* How far a latent is. */
+struct label_state {
+	char *label;		/* NULL: not answered yet */
+	int done;
+	struct label_item *items[LABEL_KINDS];
+	uint8_t *said[LABEL_KINDS];
+	size_t n[LABEL_KINDS], left[LABEL_KINDS];	/* items, open asks */
+};
+
+struct label_work {
+	const struct label_run_opt *o;
+	const struct label_set *s;
+	struct label_db *d;
+	struct label_totals *t;
+	struct label_db_key key;
+	struct label_state *state;	/* of each latent */
+	size_t next;			/* latent not looked at yet */
+	struct label_ask *queue;	/* a stack of what is to be asked */
+	size_t n_queue, cap_queue;
+	double spent;
+	int good;			/* some answer was usable */
+};
+
+/* Looks at latent i: what its answers say, and what is left to ask, onto the
+ * queue. */
+int label_work_begin(struct label_work *w, size_t i, struct err *e);
+/* Keeps an answer; batch: its key, or NULL. */
+int label_work_keep(struct label_work *w, const struct label_ask *a,
+                    const char *body, size_t n, const char *batch,
+                    struct err *e);
+/* Forgets what was learned, not what is kept. */
+void label_work_reset(struct label_work *w);
+int label_work_stopped(const struct label_work *w);
+double label_work_guess(const struct label_work *w, const struct label_ask *a,
+                        int batch);
+
+/* Everything through batches. */
+int label_batch_run(struct label_work *w, struct err *e);
+
+#endif
