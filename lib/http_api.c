@@ -446,12 +446,12 @@ static int judge(struct call *x, CURLcode rc)
 	return again(x, limited);
 }
 
-/* Takes what libcurl has finished. */
-static void collect(struct http_api *a)
+/* Takes what libcurl has finished: how many calls. */
+static int collect(struct http_api *a)
 {
 	CURLMsg *m;
 	struct call *x;
-	int left;
+	int left, n = 0;
 
 	while ((m = curl_multi_info_read(a->multi, &left))) {
 		CURLcode rc = m->data.result;
@@ -467,7 +467,9 @@ static void collect(struct http_api *a)
 		x->r.took_s = now_s() - x->begun;
 		if (!judge(x, rc))
 			append(&a->done, x);
+		n++;
 	}
+	return n;
 }
 
 /* ---- the interface ---- */
@@ -551,13 +553,13 @@ int http_api_next(struct http_api *a, int wait_ms, struct http_api_reply *r,
 {
 	double until = now_s() + 1e-3 * wait_ms, next, left;
 	struct call *x;
-	int running;
+	int running, ended;
 
 	for (;;) {
 		next = begin_calls(a);
 		if (curl_multi_perform(a->multi, &running) != CURLM_OK)
 			return err_set(e, ERR_IO, "libcurl cannot go on");
-		collect(a);
+		ended = collect(a);
 		if ((x = a->done)) {
 			a->done = x->next;
 			a->n_pending--;
@@ -566,6 +568,8 @@ int http_api_next(struct http_api *a, int wait_ms, struct http_api_reply *r,
 			call_free(x);
 			return 1;
 		}
+		if (ended)		/* there is room for others */
+			continue;
 		left = until - now_s();
 		if (left <= 0 || !a->n_pending)
 			return 0;

@@ -464,7 +464,7 @@ static int fill(struct live *v, struct err *e)
 			              guess, v->w->spent + v->reserved,
 			              o->max_usd);
 			/* those under way may cost less than reserved */
-			if (v->reserved > 0 && push(v->w, &a, e) == 0) {
+			if (http_api_pending(v->api) && push(v->w, &a, e) == 0) {
 				*e = (struct err){ 0 };
 				return 0;
 			}
