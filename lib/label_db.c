@@ -181,17 +181,17 @@ static int put_meta(struct label_db *d, const char *key, const char *value,
 	               "ss", key, value);
 }
 
-/* Goodfire's tables of one layer, under their names with _L<layer>. */
+/* Goodfire's tables of one layer, under their names with _LAYER behind. */
 static int layer_views(struct label_db *d, uint32_t layer, struct err *e)
 {
 	char *text = mem_printf(e,
-		"CREATE VIEW IF NOT EXISTS autointerp_L%u AS SELECT feature_id,"
+		"CREATE VIEW IF NOT EXISTS autointerp_%u AS SELECT feature_id,"
 		" label, quality, interestingness, model_name, prompt_version"
 		" FROM autointerp WHERE layer = %u;"
-		"CREATE VIEW IF NOT EXISTS activations_L%u AS SELECT"
+		"CREATE VIEW IF NOT EXISTS activations_%u AS SELECT"
 		" feature_id, sequence_id, token_idx, strength FROM activation"
 		" WHERE layer = %u;"
-		"CREATE VIEW IF NOT EXISTS tokens_L%u AS SELECT * FROM token;",
+		"CREATE VIEW IF NOT EXISTS tokens_%u AS SELECT * FROM token;",
 		layer, layer, layer, layer, layer);
 	int rc = text ? sql_exec(d->s, text, e) : -1;
 

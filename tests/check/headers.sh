@@ -4,7 +4,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 rc=0
 flags=$(pkg-config --cflags msgpack libzstd libpcre2-8 libutf8proc jansson \
-	libcurl libcrypto openblas)
+	libcurl libcrypto sqlite3 openblas)
 for h in lib/*.h; do
 	# shellcheck disable=SC2086
 	if why=$("${CC:-gcc}" -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Ilib $flags \

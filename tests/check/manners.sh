@@ -28,6 +28,7 @@ needs() {
 	actdump) echo --model M ;;
 	tctrain) echo --model M -k 4 --expansion 2 --out ck ;;
 	tceval) echo --model M --transcoders M/transcoders ;;
+	labeler) echo -p openai --base-url http://127.0.0.1:1 --model m --tokenizer M --db l.db ;;
 	esac
 }
 for src in "$OLDPWD"/bin/*.c; do
@@ -44,7 +45,7 @@ for src in "$OLDPWD"/bin/*.c; do
 	if [ $? = 1 ] && grep -q "No space" err; then ok "$name: a full disk is an error"
 	else not "$name: --help >/dev/full"; fi
 	case $name in
-	r1cat|actdump|tctrain|tceval)
+	r1cat|actdump|tctrain|tceval|labeler)
 		# shellcheck disable=SC2046
 		t "$name refuses an empty stream" 1 "$tool" $(needs "$name")
 		one_line "$name" "$name names the empty stream in one line"

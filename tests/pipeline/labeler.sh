@@ -254,8 +254,8 @@ labeler -x -d good.db --to neuronpedia --neuronpedia m/set-1 >np
 check "neuronpedia: explanations" sh -c 'jq -se "length == 10 and .[0].layer == \"0-set-1\" and .[0].index == \"1\" and ([.[].id] | unique | length) == 10" np >/dev/null'
 labeler -x -d good.db >again
 check "stream: the same from the database" sh -c 'r1cat again | cmp - a >/dev/null || { r1cat again >x; r1cat first | cmp - x; }'
-check "Goodfire's query works" sh -c '[ "$(sqlite3 good.db "select count(*) > 0 from autointerp_L1 a join activations_L1 x using (feature_id) join tokens_L1 t on t.sequence_id = x.sequence_id and abs(t.token_idx - x.token_idx) <= 5")" = 1 ]'
-check "columns are Goodfire's" sh -c '[ "$(sqlite3 good.db "select group_concat(name) from pragma_table_info(\"autointerp_L0\")")" = feature_id,label,quality,interestingness,model_name,prompt_version ]'
+check "Goodfire's query works" sh -c '[ "$(sqlite3 good.db "select count(*) > 0 from autointerp_1 a join activations_1 x using (feature_id) join tokens_1 t on t.sequence_id = x.sequence_id and abs(t.token_idx - x.token_idx) <= 5")" = 1 ]'
+check "columns are Goodfire's" sh -c '[ "$(sqlite3 good.db "select group_concat(name) from pragma_table_info(\"autointerp_0\")")" = feature_id,label,quality,interestingness,model_name,prompt_version ]'
 check "dead latents are called so" sh -c '[ "$(sqlite3 good.db "select label from autointerp where layer = 1 and feature_id = 0")" = "dead feature" ]'
 printf 'not a database, but long enough to look like some file\n' >junk.db
 api anthropic junk.db good
