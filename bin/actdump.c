@@ -217,18 +217,10 @@ static int run_batch(struct dump *d, struct err *e)
 static int check_sequence(struct dump *d, const struct rec_tokens *t,
                           struct err *e)
 {
-	const struct model_cfg *c = model_cfg(d->m);
-	size_t i;
+	struct err why;
 
-	if (t->n > c->n_ctx)
-		return stream_bad(rec_tokens_stream(d->in), e, "a sequence of "
-		                  "%zu tokens, the model takes %u", t->n,
-		                  c->n_ctx);
-	for (i = 0; i < t->n; i++)
-		if (t->ids[i] >= c->n_vocab)
-			return stream_bad(rec_tokens_stream(d->in), e,
-			                  "token %u, the model's vocabulary "
-			                  "has %u", t->ids[i], c->n_vocab);
+	if (model_takes(model_cfg(d->m), t->ids, t->n, &why) < 0)
+		return stream_bad(rec_tokens_stream(d->in), e, "%s", why.msg);
 	return 0;
 }
 

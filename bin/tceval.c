@@ -97,7 +97,7 @@ static int read_text(struct rec_tokens_in *in, const struct opts *o,
 	size_t want = (size_t)(o->fvu_tokens > o->ce_tokens ? o->fvu_tokens
 	                                                    : o->ce_tokens);
 	struct rec_tokens r;
-	size_t i;
+	struct err why;
 	int got;
 
 	if (!o->fvu_tokens || !o->ce_tokens)
@@ -105,16 +105,9 @@ static int read_text(struct rec_tokens_in *in, const struct opts *o,
 	while ((got = rec_tokens_read(in, &r, e)) > 0) {
 		if (t->n >= want)
 			continue;
-		if (r.n > c->n_ctx)
-			return stream_bad(rec_tokens_stream(in), e,
-			                  "a sequence of %zu tokens, the model "
-			                  "takes %u", r.n, c->n_ctx);
-		for (i = 0; i < r.n; i++)
-			if (r.ids[i] >= c->n_vocab)
-				return stream_bad(rec_tokens_stream(in), e,
-				                  "token %u, the model's "
-				                  "vocabulary has %u",
-				                  r.ids[i], c->n_vocab);
+		if (model_takes(c, r.ids, r.n, &why) < 0)
+			return stream_bad(rec_tokens_stream(in), e, "%s",
+			                  why.msg);
 		if (eval_text_add(t, r.ids, r.n, e) < 0)
 			return -1;
 	}

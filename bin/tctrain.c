@@ -494,18 +494,11 @@ static int run_block(struct job *j, struct err *e)
 static int check_sequence(const struct job *j, const struct rec_tokens *t,
                           struct err *e)
 {
-	const struct model_cfg *c = model_cfg(j->model);
-	size_t i;
+	struct err why;
 
-	if (t->n > j->room)
-		return stream_bad(rec_tokens_stream(j->tokens), e, "a sequence "
-		                  "of %zu tokens, the model takes %u", t->n,
-		                  c->n_ctx);
-	for (i = 0; i < t->n; i++)
-		if (t->ids[i] >= c->n_vocab)
-			return stream_bad(rec_tokens_stream(j->tokens), e,
-			                  "token %u, the model's vocabulary "
-			                  "has %u", t->ids[i], c->n_vocab);
+	if (model_takes(model_cfg(j->model), t->ids, t->n, &why) < 0)
+		return stream_bad(rec_tokens_stream(j->tokens), e, "%s",
+		                  why.msg);
 	return 0;
 }
 

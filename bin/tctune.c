@@ -108,19 +108,14 @@ static int step(struct job *j, struct err *e)
 
 static int take(struct job *j, const struct rec_tokens *t, struct err *e)
 {
-	const struct model_cfg *c = model_cfg(j->model);
-	size_t i;
+	struct err why;
 
-	if (t->n > c->n_ctx || t->n > (size_t)j->o->batch)
+	if (model_takes(model_cfg(j->model), t->ids, t->n, &why) < 0)
+		return stream_bad(rec_tokens_stream(j->in), e, "%s", why.msg);
+	if (t->n > (size_t)j->o->batch)
 		return stream_bad(rec_tokens_stream(j->in), e, "a sequence of "
-		                  "%zu tokens, the model takes %u and --batch "
-		                  "%lld", t->n, c->n_ctx,
+		                  "%zu tokens, --batch is %lld", t->n,
 		                  (long long)j->o->batch);
-	for (i = 0; i < t->n; i++)
-		if (t->ids[i] >= c->n_vocab)
-			return stream_bad(rec_tokens_stream(j->in), e, "token "
-			                  "%u, the model's vocabulary has %u",
-			                  t->ids[i], c->n_vocab);
 	/* without two rows and a prediction there is nothing to learn */
 	if (t->n < (size_t)j->o->skip + 2)
 		return 0;

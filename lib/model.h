@@ -41,6 +41,11 @@ void model_free(struct model *m);
 const struct model_cfg *model_cfg(const struct model *m);
 struct dev *model_dev(const struct model *m);
 
+/* Whether the model can run the n ids as one sequence; ERR_FORMAT saying why it
+ * cannot. */
+int model_takes(const struct model_cfg *c, const uint32_t *ids, size_t n,
+                struct err *e);
+
 /* A batch of whole sequences laid end to end. */
 struct model_batch {
 	const uint32_t *ids;	/* host, n tokens, each < n_vocab (checked) */

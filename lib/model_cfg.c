@@ -377,3 +377,19 @@ int model_cfg_read_gguf(struct model *m, struct err *e)
 	m->biased_o = gguf_find(m->gguf, "blk.0.attn_output.bias") != NULL;
 	return check(m, e);
 }
+
+int model_takes(const struct model_cfg *c, const uint32_t *ids, size_t n,
+                struct err *e)
+{
+	size_t i;
+
+	if (n > c->n_ctx)
+		return err_set(e, ERR_FORMAT, "a sequence of %zu tokens, the "
+		               "model takes %u", n, c->n_ctx);
+	for (i = 0; i < n; i++)
+		if (ids[i] >= c->n_vocab)
+			return err_set(e, ERR_FORMAT, "token %u, the model's "
+			               "vocabulary has %u", ids[i],
+			               c->n_vocab);
+	return 0;
+}

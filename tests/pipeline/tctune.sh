@@ -66,7 +66,7 @@ cp -r base some && rm -r some/layers.2.mlp
 refuses "not every layer" 1 "3 layers to tune together, the model has 4" --model $m --transcoders some --out x
 tctrain --model $m -x 4 -k 6 -b 100 --start-tokens 1000 -n 2000 --variant jumprelu --out jump <t.tok
 refuses "thresholds" 1 "only TopK" --model $m --transcoders jump --out x
-refuses "a batch that holds no sequence" 1 "and --batch 30" --model $m --transcoders base --batch 30 --out x
+refuses "a batch that holds no sequence" 1 "--batch is 30" --model $m --transcoders base --batch 30 --out x
 refuses "another model's" 1 "d_in is 64, wanted 32" --model $golden/tiny-llama3 --transcoders base --out x
 : >empty; in=empty
 refuses "an empty stream" 1 "empty" $opt --out x
