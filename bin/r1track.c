@@ -1,4 +1,4 @@
-/* r1track: hand a run's metrics to TensorBoard or trackio.
+/* r1track: hand a run's metrics to TensorBoard, trackio or MLflow.
  * stdin: JSON lines, as --metrics of the other tools writes them. */
 #include <errno.h>
 #include <poll.h>
@@ -16,10 +16,10 @@ struct opts {
 };
 
 static const struct cli_opt options[] = {
-	CLI_CHOICE('t', "to", struct opts, to, "tensorboard|trackio",
+	CLI_CHOICE('t', "to", struct opts, to, "tensorboard|trackio|mlflow",
 	           "tensorboard", "whose form"),
-	CLI_STR('o', "out", struct opts, out, "DIR", NULL,
-	        "log folder; trackio's own by default"),
+	CLI_STR('o', "out", struct opts, out, "DIR|URL", NULL,
+	        "log folder, MLflow's server; default: as these programs"),
 	CLI_STR(0, "project", struct opts, project, "NAME", "r1-interp",
 	        "project that the run belongs to"),
 	CLI_STR('r', "run", struct opts, run, "NAME", "run",
@@ -29,7 +29,7 @@ static const struct cli_opt options[] = {
 
 static const struct cli_tool tool = {
 	.name = "r1track",
-	.brief = "hand metrics to TensorBoard and trackio",
+	.brief = "hand metrics to TensorBoard, trackio and MLflow",
 	.options = options
 };
 
@@ -41,11 +41,19 @@ static double clock_s(void)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* trackio's folder: what it says itself, else in the Hub's cache. */
-static char *default_folder(struct err *e)
+/* MLflow's server, or trackio's folder: what it says itself, else in the Hub's
+ * cache. */
+static char *default_place(enum track_to to, struct err *e)
 {
 	const char *s;
 
+	if (to == TRACK_MLFLOW) {
+		if ((s = getenv("MLFLOW_TRACKING_URI")) && *s)
+			return mem_strdup(s, e);
+		err_set(e, ERR_USAGE, "neither --out nor MLFLOW_TRACKING_URI "
+		        "names a server");
+		return NULL;
+	}
 	if ((s = getenv("TRACKIO_DIR")) && *s)
 		return mem_strdup(s, e);
 	if ((s = getenv("HF_HOME")) && *s)
@@ -99,21 +107,23 @@ int main(int argc, char **argv)
 	struct err e = { 0 };
 	struct track_opt opt = { .now_s = clock_s() };
 	struct track *t = NULL;
-	char *folder = NULL;
+	char *place = NULL;
 	int rc = -1;
 
 	cli_parse(&tool, argc, argv, &o, sizeof(o), &c);
 	if (strcmp(o.to, "trackio") == 0)
 		opt.to = TRACK_TRACKIO;
+	else if (strcmp(o.to, "mlflow") == 0)
+		opt.to = TRACK_MLFLOW;
 	else if (!o.out)
 		cli_usage(&tool, "--out is missing");
 	opt.project = o.project;
 	opt.run = o.run;
-	opt.out = o.out ? o.out : (folder = default_folder(&e));
+	opt.out = o.out ? o.out : (place = default_place(opt.to, &e));
 	if (opt.out && (t = track_open(&opt, &e)))
 		rc = run(t, &e);
 	track_free(t);
-	mem_free(folder);
+	mem_free(place);
 	free(c.command);
 	if (rc < 0)
 		cli_die(&tool, &e);

@@ -33,7 +33,7 @@ struct track *track_open(const struct track_opt *o, struct err *e)
 	if (!t)
 		return NULL;
 	t->sink = o->to == TRACK_TENSORBOARD ? &track_tensorboard
-	                                     : &track_trackio;
+	        : o->to == TRACK_TRACKIO ? &track_trackio : &track_mlflow;
 	t->state = t->sink->open(o, e);
 	if (!t->state) {
 		mem_free(t);
@@ -210,5 +210,7 @@ int track_finish(struct track *t, struct err *e)
 	if (t->n_line)
 		take_line(t, t->line, t->n_line, t->time_s, &ignored);
 	t->n_line = 0;
-	return put_entry(t, e) < 0 ? -1 : t->sink->flush(t->state, e);
+	if (put_entry(t, e) < 0 || t->sink->flush(t->state, e) < 0)
+		return -1;
+	return t->sink->finish ? t->sink->finish(t->state, e) : 0;
 }

@@ -13,6 +13,8 @@
  *                .proto)
  *   trackio      OUT/inbox/WRITER/NNNNNNNN.jsonl: fragments that its dashboard
  *                takes in, once each by their log_id (trackio/fragments.py)
+ *   mlflow       a run of experiment PROJECT on the server at OUT, with the token
+ *                in MLFLOW_TRACKING_TOKEN if there is one
  */
 #ifndef R1_TRACK_H
 #define R1_TRACK_H
@@ -22,11 +24,11 @@
 
 #include "err.h"
 
-enum track_to { TRACK_TENSORBOARD, TRACK_TRACKIO };
+enum track_to { TRACK_TENSORBOARD, TRACK_TRACKIO, TRACK_MLFLOW };
 
 struct track_opt {
 	enum track_to to;
-	const char *out;	/* folder, made if missing */
+	const char *out;	/* folder, made if missing; MLflow: URL */
 	const char *project;
 	const char *run;
 	double now_s;		/* clock, seconds since 1970: when it begins */

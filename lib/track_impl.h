@@ -24,9 +24,10 @@ struct track_sink {
 	void *(*open)(const struct track_opt *o, struct err *e);
 	int (*put)(void *s, const struct track_entry *t, struct err *e);
 	int (*flush)(void *s, struct err *e);
+	int (*finish)(void *s, struct err *e);	/* the run is over, or NULL */
 	void (*close)(void *s);
 };
 
-extern const struct track_sink track_tensorboard, track_trackio;
+extern const struct track_sink track_tensorboard, track_trackio, track_mlflow;
 
 #endif

@@ -179,5 +179,5 @@ fail:
 }
 
 const struct track_sink track_tensorboard = {
-	tb_open, tb_put, tb_flush, tb_close
+	tb_open, tb_put, tb_flush, NULL, tb_close
 };

@@ -127,5 +127,5 @@ static void *trackio_open(const struct track_opt *o, struct err *e)
 }
 
 const struct track_sink track_trackio = {
-	trackio_open, trackio_put, trackio_flush, trackio_close
+	trackio_open, trackio_put, trackio_flush, NULL, trackio_close
 };

@@ -27,7 +27,7 @@ phases: $(TOOLS:%=$(BIN)/%)
 	+@$(foreach p,$(filter $(MAKECMDGOALS),$(PHASES)),$(if $(DRY),,pipelines/locked.sh '$(DATA)/$(RELEASE)/$(PROFILE)') $(MAKE) --no-print-directory -f pipelines/run.mk $p RELEASE='$(RELEASE)' PROFILE='$(PROFILE)' DATA='$(DATA)' BIN='$(BIN)' &&) :
 DRY := $(findstring n,$(firstword -$(MAKEFLAGS)))
 
-## track: hand the runs' metrics to TRACKER=tensorboard|trackio|wandb (FOLLOW=1: live)
+## track: hand the runs' metrics to TRACKER=tensorboard|trackio|mlflow|wandb (FOLLOW=1: live)
 track: $(BIN)/r1track
 	@FOLLOW='$(FOLLOW)' TRACK_OUT='$(TRACK_OUT)' R1TRACK='$(BIN)/r1track' $(if $(PYTHON),PYTHON='$(PYTHON)') pipelines/track.sh '$(TRACKER)' '$(DATA)/$(RELEASE)/$(PROFILE)' '$(or $(PROJECT),$(RELEASE)-$(PROFILE))'
 

@@ -8,9 +8,9 @@ out=${TRACK_OUT-}
 
 case $tracker in
 tensorboard) out=${out:-$folder/tensorboard} ;;
-trackio) ;;
+trackio | mlflow) ;;
 wandb) export WANDB_DIR=${WANDB_DIR:-$folder}; mkdir -p "$WANDB_DIR" ;;
-*) echo "track: TRACKER is tensorboard, trackio or wandb, found '$tracker'" >&2; exit 2 ;;
+*) echo "track: TRACKER is tensorboard, trackio, mlflow or wandb, found '$tracker'" >&2; exit 2 ;;
 esac
 
 # NAME FILE of each run: the parts of phase 2 as they are written, or the whole

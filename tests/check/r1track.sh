@@ -150,6 +150,60 @@ refuses 'a folder that cannot be' 1 "$w/file" --out "$w/file" <"$golden"
 (trap '' XFSZ; ulimit -f 1; r1track --out "$w/full" <"$golden" 2>"$w/err"); got=$?
 check 'a disk that fills' eval "[ $got = 1 ] && [ \$(wc -l <$w/err) = 1 ]"
 
+# ---- MLflow, stood in for by a server that keeps its rules ---------------------
+cat >"$w/mlflow.py" <<'PY'
+import http.server, json, sys, urllib.parse
+fail = {"runs/log-batch": 1}
+class H(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *a): pass
+    def answer(self, status, obj):
+        body = json.dumps(obj).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", len(body))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_GET(self):
+        path, q = self.path.split("?")
+        assert path == "/base/api/2.0/mlflow/experiments/get-by-name"
+        if urllib.parse.parse_qs(q)["experiment_name"] == ["old"]:
+            return self.answer(200, {"experiment": {"experiment_id": "3"}})
+        self.answer(404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "none"})
+    def do_POST(self):
+        what = self.path.removeprefix("/base/api/2.0/mlflow/")
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if fail.get(what):
+            fail[what] -= 1
+            return self.answer(503, {})
+        with open(sys.argv[1], "a") as f:
+            print(json.dumps([what, body, self.headers.get("Authorization"), self.headers["Content-Type"]]), file=f)
+        if what == "experiments/create":
+            return self.answer(*((400, {"message": "bad name"}) if body["name"] == "bad" else (200, {"experiment_id": "7"})))
+        if what == "runs/create":
+            return self.answer(200, {"run": {"info": {"run_id": "r9"}}})
+        self.answer(400 if len(body.get("metrics", [])) > 1000 else 200, {})
+s = http.server.HTTPServer(("127.0.0.1", 0), H)
+print(s.server_port, flush=True)
+s.serve_forever()
+PY
+python3 "$w/mlflow.py" "$w/asked" >"$w/port" & server=$!
+until [ -s "$w/port" ]; do sleep 0.05; done
+url=http://127.0.0.1:$(cat "$w/port")/base
+for i in {1..9}; do cat "$golden"; done | MLFLOW_TRACKING_TOKEN=key r1track --to mlflow --out "$url/" --project 'a new/one' --run 'the run' 2>"$w/err"
+check 'mlflow: ends well' eval "[ $? = 0 ] && [ ! -s $w/err ]"
+check 'mlflow: an experiment, a run, batches, the end' eval "jq -sc 'map(.[0])' $w/asked | grep -qx '\[\"experiments/create\",\"runs/create\",\"runs/log-batch\",\"runs/log-batch\",\"runs/update\"\]'"
+check 'mlflow: what it is told' jq -se '.[0][1].name == "a new/one" and .[1][1].experiment_id == "7" and .[1][1].run_name == "the run" and
+	all(.[]; .[2] == "Bearer key" and .[3] == "application/json") and (.[2][1].metrics | length) == 1000 and
+	(map(.[1].metrics // []) | add | length) == 1314 and .[2][1].run_id == "r9" and .[4][1].status == "FINISHED" and
+	(.[2][1].metrics | map(select(.key == "layer15/fvu" and .step == 2)) | .[0].value > 0 and .[0].timestamp > 1.6e12)' "$w/asked"
+: >"$w/asked"
+MLFLOW_TRACKING_URI=$url r1track --to mlflow --project old <"$golden"
+check 'mlflow: an experiment that is there; MLFLOW_TRACKING_URI' jq -se '.[0][0] == "runs/create" and .[0][1].experiment_id == "3" and .[0][2] == null' "$w/asked"
+refuses 'mlflow: what the server refuses' 1 'status 400: bad name' --to mlflow --out "$url" --project bad <"$golden"
+kill $server; wait $server 2>/dev/null
+refuses 'mlflow: no server named' 2 'MLFLOW_TRACKING_URI' --to mlflow <"$golden"
+MLFLOW_TRACKING_TOKEN=key refuses 'mlflow: a token in the clear' 2 'a token is not sent' --to mlflow --out http://example.org <"$golden"
+
 # ---- make track ------------------------------------------------------------------
 d=$w/data/smollm2-135m/quick
 mkdir -p "$d/parts/all" "$d/phase1/x4/run"
