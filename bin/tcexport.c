@@ -14,8 +14,8 @@
 
 struct opts {
 	const char *model, *transcoders, *layers, *out, *format, *activation;
-	const char *name, *scan;
-	int64_t skip, tokens, batch;
+	const char *thresholds, *name, *scan;
+	int64_t skip, tokens, ce_tokens, batch;
 };
 
 static const struct cli_opt options[] = {
@@ -31,12 +31,16 @@ static const struct cli_opt options[] = {
 	           "circuit-tracer", "whose"),
 	CLI_CHOICE(0, "activation", struct opts, activation, "jumprelu|topk",
 	           "jumprelu", "thresholds in TopK's place, or TopK"),
+	CLI_CHOICE(0, "thresholds", struct opts, thresholds, "layer|latent",
+	           "layer", "one for all latents of a layer, or one each"),
 	CLI_STR(0, "name", struct opts, name, "NAME", NULL,
 	        "the model's name on the Hub; default: what it says itself"),
 	CLI_STR(0, "scan", struct opts, scan, "NAME", NULL,
 	        "circuit-tracer's name for the set's features"),
 	CLI_LONG('n', "tokens", struct opts, tokens, "N", 0, 1e12, "64k",
 	         "tokens that thresholds are chosen by and measured on; 0: all"),
+	CLI_LONG(0, "ce-tokens", struct opts, ce_tokens, "N", 0, 1e12, "0",
+	         "of those measured on, how many also for cross-entropy"),
 	CLI_LONG(0, "skip", struct opts, skip, "N", 0, 1e6, "1",
 	         "first positions of a sequence to leave alone"),
 	CLI_LONG(0, "batch", struct opts, batch, "N", 1, 1e6, "1024",
@@ -50,98 +54,150 @@ static const struct cli_tool tool = {
 	.options = options
 };
 
-/* As much of the stream as is asked for; the rest is read to the end all the
- * same, so that a cut stream is noticed and its writer lives. */
+/* The two halves of what is asked for of the stream: to choose by, to measure
+ * on. The rest is read to the end all the same, so that a cut stream is noticed
+ * and its writer lives. */
 static int read_text(struct rec_tokens_in *in, const struct opts *o,
-                     const struct model_cfg *c, struct eval_text *t,
+                     const struct model_cfg *c, struct eval_text half[2],
                      struct err *e)
 {
+	struct eval_text all = { 0 };
 	struct rec_tokens r;
 	struct err why;
-	int got;
+	size_t i;
+	int got, rc = -1;
 
 	while ((got = rec_tokens_read(in, &r, e)) > 0) {
-		if (o->tokens && t->n >= (size_t)o->tokens)
+		if (o->tokens && all.n >= (size_t)o->tokens)
 			continue;
-		if (model_takes(c, r.ids, r.n, &why) < 0)
-			return stream_bad(rec_tokens_stream(in), e, "%s",
-			                  why.msg);
-		if (eval_text_add(t, r.ids, r.n, e) < 0)
-			return -1;
+		if (model_takes(c, r.ids, r.n, &why) < 0) {
+			stream_bad(rec_tokens_stream(in), e, "%s", why.msg);
+			goto done;
+		}
+		if (eval_text_add(&all, r.ids, r.n, e) < 0)
+			goto done;
 	}
-	return got;
+	for (i = 0; got == 0 && i < all.n_seqs; i++)
+		if (eval_text_add(&half[all.start[i] >= all.n / 2],
+		                  all.ids + all.start[i],
+		                  all.start[i + 1] - all.start[i], e) < 0)
+			goto done;
+	if (got == 0 && (!half[0].n || !half[1].n))
+		err_set(e, ERR_FORMAT, "too few tokens: %zu sequences are not "
+		        "two, to choose thresholds by and to measure them on",
+		        all.n_seqs);
+	else
+		rc = got;
+done:
+	eval_text_free(&all);
+	return rc;
 }
 
-/* A threshold for each latent: the transcoder's own, or the one chosen. */
-static float *thresholds(const struct tc *t, const struct eval_theta *theta,
-                         struct err *e)
-{
-	size_t n = t->cfg.n_latents, i;
-	float *each = mem_scratch(n, sizeof(*each), e);
-
-	if (each && t->threshold &&
-	    dev_ops(t->dev)->get(t->dev, each, t->threshold,
-	                         n * sizeof(*each), e) < 0) {
-		mem_free(each);
-		return NULL;
-	}
-	for (i = 0; each && !t->threshold && i < n; i++)
-		each[i] = theta->theta;
-	return each;
-}
-
-/* A layer's files and its line. theta NULL: none was chosen. */
-static int write_layer(const struct export_opt *x, const struct eval_set *s,
-                       int i, const struct eval_theta *theta, struct err *e)
-{
-	const struct tc_cfg *c = &s->tc[i]->cfg;
-	float *each = NULL;
-	json_t *line;
-	int rc;
-
-	if ((theta || s->tc[i]->threshold) &&
-	    !(each = thresholds(s->tc[i], theta, e)))
-		return -1;
-	rc = export_layer(x, s->layer[i], s->tc[i], each, e);
-	mem_free(each);
-	if (rc < 0)
-		return -1;
-	line = json_pack("{s:i,s:I,s:I}", "layer", s->layer[i], "n_latents",
-	                 (json_int_t)c->n_latents, "k", (json_int_t)c->k);
-	if (line && theta) {
-		json_object_set_new(line, "theta", json_real((double)theta->theta));
-		json_object_set_new(line, "tokens",
-		                    json_integer((json_int_t)theta->rows));
-		json_object_set_new(line, "l0_topk", json_real(theta->l0_topk));
-		json_object_set_new(line, "l0", json_real(theta->l0));
-		json_object_set_new(line, "fvu_topk",
-		                    json_finite(theta->fvu_topk));
-		json_object_set_new(line, "fvu", json_finite(theta->fvu));
-	}
-	rc = line ? json_dumpf(line, stdout, JSON_REAL_PRECISION(7)) : -1;
-	json_decref(line);
-	if (rc < 0 || fputc('\n', stdout) == EOF)
-		return err_sys(e, "standard output");
-	return 0;
-}
-
-/* theta[s->n] by the stream. */
-static int choose(const struct opts *o, struct model *m,
-                  const struct eval_set *s, struct eval_theta *theta,
+/* Gives every transcoder thresholds, by half[0]. */
+static int choose(const struct eval_opt *v, int each, struct model *m,
+                  const struct eval_set *s, const struct eval_text *t,
                   struct err *e)
 {
+	float **theta = mem_array((size_t)s->n, sizeof(*theta), e);
+	int i, rc = theta ? 0 : -1;
+
+	for (i = 0; rc == 0 && i < s->n; i++)
+		if (!(theta[i] = mem_scratch(s->tc[i]->cfg.n_latents,
+		                             sizeof(**theta), e)))
+			rc = -1;
+	if (rc == 0)
+		rc = eval_theta_fit(v, each, m, s, t, theta, e);
+	for (i = 0; rc == 0 && i < s->n; i++)
+		rc = eval_theta_apply(s->tc[i], theta[i], e);
+	for (i = 0; theta && i < s->n; i++)
+		mem_free(theta[i]);
+	mem_free(theta);
+	return rc;
+}
+
+/* TopK becomes thresholds; r[2]: what is lost, before and after. */
+static int convert(const struct opts *o, struct model *m,
+                   const struct eval_set *s, struct eval_result r[2],
+                   struct err *e)
+{
 	struct eval_opt v = { .skip = (size_t)o->skip,
-		.batch = (size_t)o->batch, .fvu_tokens = (size_t)o->tokens };
-	struct eval_text text = { 0 };
+		.batch = (size_t)o->batch, .ce_tokens = (size_t)o->ce_tokens,
+		.fvu_only = o->ce_tokens == 0 };
+	struct eval_text half[2] = { { 0 } };
 	struct rec_tokens_head h;
 	struct rec_tokens_in *in = rec_tokens_open("-", &h, e);
 	int rc = -1;
 
-	if (in && read_text(in, o, model_cfg(m), &text, e) == 0)
-		rc = eval_theta_run(&v, m, s, &text, theta, e);
-	eval_text_free(&text);
+	if (in && read_text(in, o, model_cfg(m), half, e) == 0 &&
+	    eval_run(&v, m, s, &half[1], NULL, &r[0], e) == 0 &&
+	    choose(&v, strcmp(o->thresholds, "latent") == 0, m, s, &half[0],
+	           e) == 0)
+		rc = eval_run(&v, m, s, &half[1], NULL, &r[1], e);
+	eval_text_free(&half[0]);
+	eval_text_free(&half[1]);
 	rec_tokens_close(in);
 	return rc;
+}
+
+static void put_number(json_t *line, const char *key, double v)
+{
+	json_object_set_new(line, key, json_finite(v));
+}
+
+static double mean_threshold(const struct tc *t)
+{
+	size_t n = t->cfg.n_latents, i;
+	float *v = mem_scratch(n, sizeof(*v), NULL);
+	double sum = NAN;
+
+	if (v && dev_ops(t->dev)->get(t->dev, v, t->threshold,
+	                              n * sizeof(*v), NULL) == 0)
+		for (i = 0, sum = 0; i < n; i++)
+			sum += (double)v[i] / (double)n;
+	mem_free(v);
+	return sum;
+}
+
+/* What became of the i-th layer, or (i the set's n) of all at once. r: NULL
+ * where nothing was changed. */
+static int say(const struct eval_set *s, int i, const struct eval_result *r,
+               struct err *e)
+{
+	json_t *line = json_object();
+	const char *const names[2][3] = {
+		{ "l0_topk", "fvu_topk", "ce_increase_topk" },
+		{ "l0", "fvu", "ce_increase" } };
+	int k, rc;
+
+	if (i < s->n) {
+		const struct tc_cfg *c = &s->tc[i]->cfg;
+
+		json_object_set_new(line, "layer", json_integer(s->layer[i]));
+		json_object_set_new(line, "n_latents",
+		                    json_integer(c->n_latents));
+		json_object_set_new(line, "k", json_integer(c->k));
+		if (s->tc[i]->threshold)
+			put_number(line, "theta", mean_threshold(s->tc[i]));
+	} else
+		json_object_set_new(line, "layers", json_integer(s->n));
+	if (r)
+		json_object_set_new(line, "tokens", json_integer(
+			(json_int_t)r[0].fvu_positions));
+	for (k = 0; r && k < 2; k++) {
+		const struct eval_layer *l = i < s->n ? &r[k].layer[i]
+		                                      : &r[k].all;
+
+		if (i < s->n) {
+			put_number(line, names[k][0], l->l0);
+			put_number(line, names[k][1], l->fvu);
+		}
+		if (!isnan(l->replaced.ce_increase))
+			put_number(line, names[k][2], l->replaced.ce_increase);
+	}
+	rc = json_dumpf(line, stdout, JSON_REAL_PRECISION(7));
+	json_decref(line);
+	return rc < 0 || fputc('\n', stdout) == EOF
+		? err_sys(e, "standard output") : 0;
 }
 
 static int write_set(const struct opts *o, struct model *m,
@@ -154,20 +210,23 @@ static int write_set(const struct opts *o, struct model *m,
 		.scan = o->scan
 	};
 	int jump = strcmp(o->activation, "jumprelu") == 0, i, rc = -1;
-	struct eval_theta *theta = NULL;
+	struct eval_result r[2] = { { 0 } };
+	int changed = jump && !s->tc[0]->threshold;
 
 	if (export_check(&x, s->layer, s->tc, s->n, jump, e) < 0)
 		return err_wrap(e, "%s", o->transcoders);
-	if (jump && !s->tc[0]->threshold &&
-	    (!(theta = mem_array((size_t)s->n, sizeof(*theta), e)) ||
-	     choose(o, m, s, theta, e) < 0))
+	if (changed && convert(o, m, s, r, e) < 0)
 		goto done;
 	for (i = 0; i < s->n; i++)
-		if (write_layer(&x, s, i, theta ? theta + i : NULL, e) < 0)
+		if (export_layer(&x, s->layer[i], s->tc[i], e) < 0 ||
+		    say(s, i, changed ? r : NULL, e) < 0)
 			goto done;
+	if (changed && o->ce_tokens && say(s, s->n, r, e) < 0)
+		goto done;
 	rc = export_finish(&x, jump ? 0 : s->tc[0]->cfg.k, e);
 done:
-	mem_free(theta);
+	eval_result_free(&r[0]);
+	eval_result_free(&r[1]);
 	return rc;
 }
 

@@ -633,12 +633,11 @@ static void release(struct job *j)
 	rec_acts_close(j->acts);
 	rec_tokens_close(j->tokens);
 	dev_free(j->dev);
-	for (i = 0; i < j->n_runs; i++) {
-		if (j->text)
+	for (i = 0; i < j->n_runs; i++)
+		if (j->text[i]) {	/* a line of the grid */
 			mem_free(j->text[i]);
-		if (i)
 			free(j->run[i].c.command);
-	}
+		}
 	mem_free(j->text);
 	mem_free(j->run);
 }
@@ -676,6 +675,7 @@ int main(int argc, char **argv)
 	if (rc == 0)
 		rc = run(&j, &e);
 	release(&j);
+	free(c.command);
 	if (rc < 0)
 		cli_die(&tool, &e);
 	return 0;

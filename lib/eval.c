@@ -499,12 +499,12 @@ int eval_run(const struct eval_opt *o, struct model *m,
 	ce.run = run;
 	ce.mean_y = mean;
 	pace.total = work * (double)eval_budget(t, o->fvu_tokens) +
-	             eval_ce_work(&ce, t);
+	             (o->fvu_only ? 0 : eval_ce_work(&ce, t));
 	if (first_pass(o, &pass, t, &batch, run, &pace, work, r, e) < 0)
 		goto done;
 	for (i = 0; i < s->n; i++)
 		eval_stats_mean(&pass.stats[i], mean[i]);
-	rc = eval_ce_run(&ce, t, r, e);
+	rc = o->fvu_only ? 0 : eval_ce_run(&ce, t, r, e);
 done:
 	for (i = 0; i < s->n; i++) {
 		if (pass.stats)

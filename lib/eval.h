@@ -74,6 +74,7 @@ struct eval_opt {
 	size_t batch;		/* tokens run together, >= 1 */
 	int zero, mean;		/* which ablations */
 	double outlier;		/* medians; 0: nothing is one */
+	int fvu_only;		/* leave the second pass out */
 };
 
 /* Predictions of a changed model against the unchanged one's. */

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "eval_impl.h"
-#include "eval_stats.h"
 #include "mem.h"
 
 enum {
@@ -20,26 +19,27 @@ enum {
 };
 
 struct layer {
-	struct eval_theta *out;
-	size_t depth;
+	size_t depth, n_latents, k;
 	int open;		/* its threshold is still looked for */
+	float theta;
+	float floor;		/* greatest last slot of a row */
 	uint64_t *bins;		/* [BINS] values */
 	uint64_t want;		/* of them that TopK lets through */
-	float floor;		/* greatest last slot of a row */
-	struct eval_stats topk, jump;
+	uint32_t *fired;	/* [n_latents] rows, under TopK */
+	/* each latent's greatest values, one more than it fired: a heap from
+	 * top[at[latent]] on, the least first */
+	size_t *at;		/* [n_latents + 1] */
+	uint32_t *held;		/* [n_latents] */
+	float *top;
 };
 
 struct pass {
 	const struct eval_set *set;
-	struct model *model;
-	struct dev *dev;
 	struct layer *layer;	/* set->n */
 	struct eval_batch batch;
-	struct tc_codes deep, some;
-	size_t deep_cap[2], some_cap[2];
-	float *y, *y_hat;	/* [rows, d_model] host */
-	float *out;		/* the same, device */
-	int measuring;
+	struct tc_codes codes;
+	size_t cap[2];
+	int ranking;
 	int next;		/* index in the set of the next layer */
 };
 
@@ -60,36 +60,24 @@ static float edge(uint32_t bin)
 	return v;
 }
 
-static int encode(struct pass *p, const struct tc *t, struct layer *l,
-                  const float *x, size_t n, struct err *e)
+/* ---- one for the layer ------------------------------------------------------ */
+
+static void count(const struct pass *p, struct layer *l, size_t n)
 {
-	size_t size;
-
-	if (mem_mul(n, l->depth, &size, e) < 0 ||
-	    mem_grow(&p->deep.latent, &p->deep_cap[0], size, sizeof(uint32_t),
-	             e) < 0 ||
-	    mem_grow(&p->deep.value, &p->deep_cap[1], size, sizeof(float),
-	             e) < 0)
-		return -1;
-	return tc_encode(t, x, n, l->depth, &p->deep, e);
-}
-
-/* ---- choosing -------------------------------------------------------------- */
-
-static void count(struct pass *p, const struct tc *t, struct layer *l,
-                  size_t n)
-{
-	size_t depth = p->deep.k, i, j;
+	size_t depth = l->depth, i, j;
 
 	for (i = 0; i < n; i++) {
-		const float *v = p->deep.value + i * depth;
+		const uint32_t *latent = p->codes.latent + i * depth;
+		const float *v = p->codes.value + i * depth;
 
 		if (!p->batch.keep[i])
 			continue;
-		l->out->rows_fit++;
 		for (j = 0; j < depth && v[j] > 0; j++) {
 			l->bins[bits_of(v[j]) >> BIN_SHIFT]++;
-			l->want += j < t->cfg.k;
+			if (j < l->k) {
+				l->want++;
+				l->fired[latent[j]]++;
+			}
 		}
 		if (v[depth - 1] > l->floor)
 			l->floor = v[depth - 1];
@@ -112,19 +100,6 @@ static float choose(const struct layer *l)
 	       (float)(above - l->want) / (float)l->bins[bin];
 }
 
-static int fit_layer(struct pass *p, int i, const float *x, size_t n,
-                     struct err *e)
-{
-	struct layer *l = &p->layer[i];
-
-	if (!l->open)
-		return 0;
-	if (encode(p, p->set->tc[i], l, x, n, e) < 0)
-		return -1;
-	count(p, p->set->tc[i], l, n);
-	return 0;
-}
-
 /* How many layers have to be looked at again, deeper. */
 static int settle(struct pass *p)
 {
@@ -132,121 +107,124 @@ static int settle(struct pass *p)
 
 	for (i = 0; i < p->set->n; i++) {
 		struct layer *l = &p->layer[i];
-		size_t all = p->set->tc[i]->cfg.n_latents;
 
 		if (!l->open)
 			continue;
-		l->out->theta = choose(l);
-		l->open = l->floor > l->out->theta && l->depth < all;
+		l->theta = choose(l);
+		l->open = l->floor > l->theta && l->depth < l->n_latents;
 		if (!l->open)
 			continue;
 		n++;
-		l->depth = l->depth > all / 2 ? all : 2 * l->depth;
+		l->depth = l->depth > l->n_latents / 2 ? l->n_latents
+		                                       : 2 * l->depth;
 		l->want = 0;
 		l->floor = 0;
-		l->out->rows_fit = 0;
 		memset(l->bins, 0, BINS * sizeof(*l->bins));
+		memset(l->fired, 0, l->n_latents * sizeof(*l->fired));
 	}
 	return n;
 }
 
-/* ---- measuring ------------------------------------------------------------- */
+/* ---- one for each latent ------------------------------------------------------ */
 
-/* Of deep's codes, into some: the first k slots, or those above theta. */
-static int take(struct pass *p, size_t n, size_t k, float theta, struct err *e)
+static int rank_init(struct layer *l, struct err *e)
 {
-	size_t depth = p->deep.k, i, j, size;
+	size_t i;
 
-	if (mem_mul(n, k, &size, e) < 0 ||
-	    mem_grow(&p->some.latent, &p->some_cap[0], size, sizeof(uint32_t),
-	             e) < 0 ||
-	    mem_grow(&p->some.value, &p->some_cap[1], size, sizeof(float),
-	             e) < 0)
+	if (!(l->at = mem_array(l->n_latents + 1, sizeof(*l->at), e)) ||
+	    !(l->held = mem_array(l->n_latents, sizeof(*l->held), e)))
 		return -1;
-	p->some.n = n;
-	p->some.k = k;
-	for (i = 0; i < n; i++)
-		for (j = 0; j < k; j++) {
-			float v = p->deep.value[i * depth + j];
-
-			p->some.value[i * k + j] = v > theta ? v : 0;
-			p->some.latent[i * k + j] = v > theta
-				? p->deep.latent[i * depth + j] : UINT32_MAX;
-		}
-	return 0;
+	for (i = 0; i < l->n_latents; i++)
+		l->at[i + 1] = l->at[i] + l->fired[i] + 1;
+	l->top = mem_array(l->at[l->n_latents], sizeof(*l->top), e);
+	return l->top ? 0 : -1;
 }
 
-static int decode(struct pass *p, const struct tc *t, const float *x, size_t n,
-                  struct eval_stats *s, struct err *e)
+/* v among the greatest n of heap (held: how many it has), if it is one. */
+static void offer(float *heap, uint32_t *held, size_t n, float v)
 {
-	if (tc_decode(t, x, &p->some, p->out, e) < 0 ||
-	    dev_ops(p->dev)->get(p->dev, p->y_hat, p->out,
-	                         n * t->cfg.d_out * sizeof(float), e) < 0)
-		return -1;
-	eval_stats_add(s, dev_par(p->dev), p->y, p->y_hat, p->batch.keep, n,
-	               &p->some);
-	return 0;
+	size_t i, child;
+
+	if (*held < n) {
+		for (i = (*held)++; i && heap[(i - 1) / 2] > v; i = (i - 1) / 2)
+			heap[i] = heap[(i - 1) / 2];
+		heap[i] = v;
+		return;
+	}
+	if (v <= heap[0])
+		return;
+	for (i = 0; (child = 2 * i + 1) < n; i = child) {
+		if (child + 1 < n && heap[child + 1] < heap[child])
+			child++;
+		if (heap[child] >= v)
+			break;
+		heap[i] = heap[child];
+	}
+	heap[i] = v;
 }
 
-static int measure_layer(struct pass *p, int i, const float *x, const float *y,
-                         size_t n, struct err *e)
+static void rank(const struct pass *p, struct layer *l, size_t n)
 {
-	const struct tc *t = p->set->tc[i];
-	struct layer *l = &p->layer[i];
-	size_t all = t->cfg.n_latents, r;
+	size_t depth = l->depth, i, j;
 
-again:
-	if (encode(p, t, l, x, n, e) < 0)
-		return -1;
-	for (r = 0; r < n && l->depth < all; r++)
-		if (p->batch.keep[r] &&
-		    p->deep.value[(r + 1) * l->depth - 1] > l->out->theta) {
-			l->depth = l->depth > all / 2 ? all : 2 * l->depth;
-			goto again;
-		}
-	if (dev_ops(p->dev)->get(p->dev, p->y, y,
-	                         n * t->cfg.d_out * sizeof(float), e) < 0 ||
-	    take(p, n, t->cfg.k, 0, e) < 0 ||
-	    decode(p, t, x, n, &l->topk, e) < 0 ||
-	    take(p, n, l->depth, l->out->theta, e) < 0)
-		return -1;
-	return decode(p, t, x, n, &l->jump, e);
+	for (i = 0; i < n; i++) {
+		const uint32_t *latent = p->codes.latent + i * depth;
+		const float *v = p->codes.value + i * depth;
+
+		for (j = 0; p->batch.keep[i] && j < depth && v[j] > 0; j++)
+			offer(l->top + l->at[latent[j]], &l->held[latent[j]],
+			      l->fired[latent[j]] + 1, v[j]);
+	}
 }
 
-static void finish(struct layer *l)
+/* As many of a latent's values lie above as it fired; all that there are, when
+ * it has no others. */
+static float ranked(const struct layer *l, size_t latent)
 {
-	struct eval_theta *o = l->out;
+	float least = l->held[latent] ? l->top[l->at[latent]] : 0;
 
-	o->rows = l->jump.n;
-	o->fvu_topk = eval_stats_fvu(&l->topk);
-	o->fvu = eval_stats_fvu(&l->jump);
-	o->l0_topk = (double)l->topk.n_active / (double)l->topk.n;
-	o->l0 = (double)l->jump.n_active / (double)l->jump.n;
+	if (!l->fired[latent])
+		return fmaxf(least, l->theta);
+	return l->held[latent] > l->fired[latent] ? least
+	                                          : nextafterf(least, 0);
 }
 
-/* ---- both ------------------------------------------------------------------ */
+/* ---- both ------------------------------------------------------------------------ */
 
 static int tap(void *ctx, int layer, const float *x, float *y, size_t n,
                struct err *e)
 {
 	struct pass *p = ctx;
 	int i = p->next;
+	struct layer *l;
+	size_t size;
 
 	if (i == p->set->n || p->set->layer[i] != layer)
 		return 0;
+	l = &p->layer[i];
 	p->next++;
-	if (!p->set->tc[i]->cfg.transcode)
-		x = y;
-	return p->measuring ? measure_layer(p, i, x, y, n, e)
-	                    : fit_layer(p, i, x, n, e);
+	if (!l->open && !p->ranking)
+		return 0;
+	if (mem_mul(n, l->depth, &size, e) < 0 ||
+	    mem_grow(&p->codes.latent, &p->cap[0], size, sizeof(uint32_t),
+	             e) < 0 ||
+	    mem_grow(&p->codes.value, &p->cap[1], size, sizeof(float), e) < 0 ||
+	    tc_encode(p->set->tc[i], p->set->tc[i]->cfg.transcode ? x : y, n,
+	              l->depth, &p->codes, e) < 0)
+		return -1;
+	if (p->ranking)
+		rank(p, l, n);
+	else
+		count(p, l, n);
+	return 0;
 }
 
-/* The sequences from *seq on, up to token `end`, through the model. */
 static int go(struct pass *p, const struct eval_opt *o,
-              const struct eval_text *t, struct model_run *run, size_t *seq,
-              size_t end, struct err *e)
+              const struct eval_text *t, struct model_run *run, struct err *e)
 {
-	while (eval_batch_next(&p->batch, o, t, seq, end)) {
+	size_t seq = 0;
+
+	while (eval_batch_next(&p->batch, o, t, &seq, t->n)) {
 		p->next = 0;
 		if (model_forward(run, &p->batch.b,
 		                  p->set->layer[p->set->n - 1], tap, p, e) < 0)
@@ -256,33 +234,24 @@ static int go(struct pass *p, const struct eval_opt *o,
 }
 
 static int init(struct pass *p, const struct eval_opt *o,
-                const struct eval_text *t, struct eval_theta *out,
-                struct err *e)
+                const struct eval_text *t, struct err *e)
 {
-	size_t rows = eval_batch_rows(o, t), dim = model_cfg(p->model)->d_model;
-	size_t size;
 	int i;
 
-	if (mem_mul(rows, dim, &size, e) < 0 ||
-	    eval_batch_init(&p->batch, o, t, e) < 0 ||
-	    !(p->layer = mem_array((size_t)p->set->n, sizeof(*p->layer), e)) ||
-	    !(p->y = mem_array(size, sizeof(float), e)) ||
-	    !(p->y_hat = mem_array(size, sizeof(float), e)) ||
-	    mem_mul(size, sizeof(float), &size, e) < 0 ||
-	    !(p->out = dev_ops(p->dev)->alloc(p->dev, size, e)))
+	if (eval_batch_init(&p->batch, o, t, e) < 0 ||
+	    !(p->layer = mem_array((size_t)p->set->n, sizeof(*p->layer), e)))
 		return -1;
 	for (i = 0; i < p->set->n; i++) {
+		const struct tc_cfg *c = &p->set->tc[i]->cfg;
 		struct layer *l = &p->layer[i];
-		size_t all = p->set->tc[i]->cfg.n_latents;
-		size_t k = p->set->tc[i]->cfg.k;
 
-		out[i] = (struct eval_theta){ 0 };
-		l->out = &out[i];
+		l->n_latents = c->n_latents;
+		l->k = c->k;
+		l->depth = c->k > c->n_latents / DEPTH ? c->n_latents
+		                                       : DEPTH * c->k;
 		l->open = 1;
-		l->depth = k > all / DEPTH ? all : DEPTH * k;
 		if (!(l->bins = mem_array(BINS, sizeof(*l->bins), e)) ||
-		    eval_stats_init(&l->topk, dim, all, e) < 0 ||
-		    eval_stats_init(&l->jump, dim, all, e) < 0)
+		    !(l->fired = mem_array(l->n_latents, sizeof(*l->fired), e)))
 			return -1;
 	}
 	return 0;
@@ -294,52 +263,62 @@ static void release(struct pass *p)
 
 	for (i = 0; p->layer && i < p->set->n; i++) {
 		mem_free(p->layer[i].bins);
-		eval_stats_free(&p->layer[i].topk);
-		eval_stats_free(&p->layer[i].jump);
+		mem_free(p->layer[i].fired);
+		mem_free(p->layer[i].at);
+		mem_free(p->layer[i].held);
+		mem_free(p->layer[i].top);
 	}
 	mem_free(p->layer);
-	mem_free(p->deep.latent);
-	mem_free(p->deep.value);
-	mem_free(p->some.latent);
-	mem_free(p->some.value);
-	mem_free(p->y);
-	mem_free(p->y_hat);
-	dev_ops(p->dev)->release(p->dev, p->out);
+	mem_free(p->codes.latent);
+	mem_free(p->codes.value);
 	eval_batch_free(&p->batch);
 }
 
-int eval_theta_run(const struct eval_opt *o, struct model *m,
+int eval_theta_fit(const struct eval_opt *o, int each, struct model *m,
                    const struct eval_set *s, const struct eval_text *t,
-                   struct eval_theta *out, struct err *e)
+                   float *const *theta, struct err *e)
 {
-	struct pass p = { .set = s, .model = m, .dev = model_dev(m) };
-	size_t end = eval_budget(t, o->fvu_tokens), seq;
+	struct pass p = { .set = s };
 	struct model_run *run = NULL;
+	size_t k;
 	int i, rc = -1;
 
-	if (init(&p, o, t, out, e) < 0 ||
+	if (init(&p, o, t, e) < 0 ||
 	    !(run = model_run_new(m, eval_batch_rows(o, t), e)))
 		goto done;
-	do {
-		seq = 0;
-		if (go(&p, o, t, run, &seq, end / 2, e) < 0)
+	do
+		if (go(&p, o, t, run, e) < 0)
 			goto done;
-	} while (settle(&p));
-	p.measuring = 1;
-	if (go(&p, o, t, run, &seq, end, e) < 0)
-		goto done;
-	if (!out[0].rows_fit || !p.layer[0].jump.n) {
-		err_set(e, ERR_FORMAT, "too few tokens: of %zu, %zu are there "
-		        "to choose thresholds by and %llu to measure them on",
-		        end, out[0].rows_fit,
-		        (unsigned long long)p.layer[0].jump.n);
+	while (settle(&p));
+	if (!p.layer[0].want) {
+		err_set(e, ERR_FORMAT, "too few tokens to choose thresholds "
+		        "by: no latent is active on the %zu there are", t->n);
 		goto done;
 	}
+	p.ranking = each;
+	for (i = 0; each && i < s->n; i++)
+		if (rank_init(&p.layer[i], e) < 0)
+			goto done;
+	if (each && go(&p, o, t, run, e) < 0)
+		goto done;
 	for (i = 0; i < s->n; i++)
-		finish(&p.layer[i]);
+		for (k = 0; k < p.layer[i].n_latents; k++)
+			theta[i][k] = each ? ranked(&p.layer[i], k)
+			                   : p.layer[i].theta;
 	rc = 0;
 done:
 	model_run_free(run);
 	release(&p);
 	return rc;
+}
+
+int eval_theta_apply(struct tc *t, const float *theta, struct err *e)
+{
+	const struct dev_ops *ops = dev_ops(t->dev);
+	size_t bytes = t->cfg.n_latents * sizeof(*theta);
+
+	if (!t->threshold && !(t->threshold = ops->alloc(t->dev, bytes, e)))
+		return -1;
+	t->cfg.variant = TC_JUMPRELU;
+	return ops->put(t->dev, t->threshold, theta, bytes, e);
 }

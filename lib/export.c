@@ -68,31 +68,30 @@ int export_check(const struct export_opt *o, const int *layers,
 
 struct part {
 	const char *name;
-	const float *data;	/* device; host for thresholds */
+	const float *data;	/* device */
 	size_t rows, cols;	/* as they lie there; rows 0: a vector */
 	int turned;		/* is written [cols, rows] */
-	int host;
 };
 
 static int parts_of(const struct export_opt *o, const struct tc *t,
-                    const float *theta, struct part *p)
+                    struct part *p)
 {
 	const struct tc_cfg *c = &t->cfg;
 	int lens = o->format == EXPORT_SAELENS, n = 0;
 
 	p[n++] = (struct part){ "W_enc", t->w_enc, c->n_latents, c->d_in,
-	                        lens, 0 };
+	                        lens };
 	p[n++] = (struct part){ "W_dec", t->w_dec, c->n_latents, c->d_out,
-	                        0, 0 };
-	p[n++] = (struct part){ "b_enc", t->b_enc, 0, c->n_latents, 0, 0 };
-	p[n++] = (struct part){ "b_dec", t->b_dec, 0, c->d_out, 0, 0 };
+	                        0 };
+	p[n++] = (struct part){ "b_enc", t->b_enc, 0, c->n_latents, 0 };
+	p[n++] = (struct part){ "b_dec", t->b_dec, 0, c->d_out, 0 };
 	if (t->w_skip)
 		p[n++] = (struct part){ "W_skip", t->w_skip, c->d_out, c->d_in,
-		                        0, 0 };
-	if (theta)
+		                        0 };
+	if (t->threshold)
 		p[n++] = (struct part){ lens ? "threshold"
 		                        : "activation_function.threshold",
-		                        theta, 0, c->n_latents, 0, 1 };
+		                        t->threshold, 0, c->n_latents, 0 };
 	return n;
 }
 
@@ -103,12 +102,9 @@ static int put_straight(struct safet_out *f, const struct tc *t,
 
 	for (i = 0; i < all; i += n) {
 		n = all - i < PART ? all - i : PART;
-		if (p->host)
-			memcpy(buf, p->data + i, n * sizeof(*buf));
-		else if (ops(t)->get(t->dev, buf, p->data + i,
-		                     n * sizeof(*buf), e) < 0)
-			return -1;
-		if (safet_put(f, p->name, buf, n * sizeof(*buf), e) < 0)
+		if (ops(t)->get(t->dev, buf, p->data + i, n * sizeof(*buf),
+		                e) < 0 ||
+		    safet_put(f, p->name, buf, n * sizeof(*buf), e) < 0)
 			return -1;
 	}
 	return 0;
@@ -141,12 +137,12 @@ done:
 }
 
 static int write_weights(const struct export_opt *o, const struct tc *t,
-                         const float *theta, const char *path, struct err *e)
+                         const char *path, struct err *e)
 {
 	static const char *const meta[] = { "format", "pt", NULL };
 	struct safet_decl decl[TENSORS];
 	struct part part[TENSORS];
-	int n = parts_of(o, t, theta, part), i, rc = -1;
+	int n = parts_of(o, t, part), i, rc = -1;
 	struct safet_out *f;
 	float *buf;
 
@@ -211,7 +207,7 @@ static int write_lens_cfg(const struct export_opt *o, const struct tc *t,
 }
 
 int export_layer(const struct export_opt *o, int layer, const struct tc *t,
-                 const float *theta, struct err *e)
+                 struct err *e)
 {
 	int lens = o->format == EXPORT_SAELENS, rc = -1;
 	char *weights, *cfg = NULL;
@@ -221,7 +217,7 @@ int export_layer(const struct export_opt *o, int layer, const struct tc *t,
 		             layer)
 		: mem_printf(e, "%s/layer_%d.safetensors", o->out, layer);
 	if (weights && file_mkparents(weights, e) == 0 &&
-	    write_weights(o, t, theta, weights, e) == 0)
+	    write_weights(o, t, weights, e) == 0)
 		rc = 0;
 	if (rc == 0 && lens) {
 		cfg = mem_printf(e, "%s/layer_%d/cfg.json", o->out, layer);

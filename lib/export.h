@@ -31,15 +31,15 @@ struct export_opt {
 };
 
 /* Whether the n transcoders, of the layers given, can be written so, all of them
- * TopK's or none; jump: with thresholds. ERR_RANGE naming what stands in the
- * way. */
+ * TopK's or none; jump: with thresholds, which they need not have yet.
+ * ERR_RANGE naming what stands in the way. */
 int export_check(const struct export_opt *o, const int *layers,
                  struct tc *const *tc, int n, int jump, struct err *e);
 
-/* One layer's files, each beside its name and renamed. theta[n_latents] (host),
- * NULL: TopK. */
+/* One layer's files, each beside its name and renamed; with thresholds if t has
+ * them. */
 int export_layer(const struct export_opt *o, int layer, const struct tc *t,
-                 const float *theta, struct err *e);
+                 struct err *e);
 
 /* What stands beside the layers, to be written when they all are: config.yaml.
  * k 0: thresholds. */
