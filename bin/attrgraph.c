@@ -26,8 +26,8 @@ struct opts {
 	int64_t max_logits, max_features, batch, update, memory;
 	double desired_prob, node_threshold, edge_threshold, deadline;
 	const char *scratch, *features, *slug, *scan, *source_set, *describe;
-	const char *format, *out;
-	int skip_done;
+	const char *format, *out, *state;
+	int skip_done, plan;
 	int64_t validate;
 	struct cli_list set, scale, ablate, steer;
 	const char *hold;
@@ -82,6 +82,10 @@ static const struct cli_opt options[] = {
 	         "rows held in memory; more go to a file"),
 	CLI_STR(0, "scratch", struct opts, scratch, "DIR", NULL,
 	        "where that file lies; default: TMPDIR"),
+	CLI_FLAG(0, "plan", struct opts, plan,
+	         "tell time and memory it will take, and stop there"),
+	CLI_STR(0, "state", struct opts, state, "FILE", NULL,
+	        "where a run that a signal stopped goes on"),
 	CLI_REAL(0, "deadline", struct opts, deadline, "S", 0, 1e9, "0",
 	         "stop choosing features after S seconds a prompt; 0: never"),
 	CLI_STR('f', "features", struct opts, features, "DB", NULL,
@@ -331,6 +335,43 @@ static int step(void *ctx, size_t done, size_t total)
 	                      seconds_since(&j->begun) > j->o->deadline);
 }
 
+/* What a prompt will take, as a line of JSON. */
+static int plan(struct job *j, struct err *e)
+{
+	double spent = seconds_since(&j->begun);
+	const struct attr_feature *f;
+	struct attr_plan p;
+	json_t *o;
+	char *text;
+
+	if (attr_plan(j->attr, &j->opt, 1, &p, e) < 0)
+		return -1;
+	o = json_pack("{s:I,s:I,s:f,s:f,s:f,s:f}", "active_features",
+	              (json_int_t)attr_features(j->attr, &f), "features",
+	              (json_int_t)p.features, "seconds", spent + p.seconds,
+	              "memory_mib", (double)p.peak_bytes / (1 << 20),
+	              "rows_mib", (double)p.rows_bytes / (1 << 20), "disk_mib",
+	              (double)p.disk_bytes / (1 << 20));
+	text = o ? json_dumps(o, JSON_REAL_PRECISION(6)) : NULL;
+	json_decref(o);
+	if (!text)
+		return err_set(e, ERR_MEM, "no memory for the plan");
+	puts(text);
+	free(text);
+	return ferror(stdout) ? err_sys(e, "standard output") : 0;
+}
+
+/* Refuses what the machine cannot hold before it is begun. */
+static int check_prompt(struct job *j, size_t n, struct err *e)
+{
+	size_t need = attr_prompt_bytes(j->attr, n), have = mem_available();
+
+	if (n > model_cfg(j->model)->n_ctx || need <= have)
+		return 0;	/* attr_prompt says what is too long */
+	return err_set(e, ERR_MEM, "a prompt of %zu tokens will take about %zu "
+	               "MiB, %zu MiB are left", n, need >> 20, have >> 20);
+}
+
 static char *slug_of(const struct job *j, const struct attrgraph_prompt *p,
                      struct err *e)
 {
@@ -403,8 +444,13 @@ static int one(struct job *j, const struct attrgraph_prompt *p, struct err *e)
 			goto done;
 		}
 	}
-	if (attr_prompt(j->attr, p->ids, p->n, e) < 0 || targets(j, p, e) < 0)
+	if (check_prompt(j, p->n, e) < 0 ||
+	    attr_prompt(j->attr, p->ids, p->n, e) < 0 || targets(j, p, e) < 0)
 		goto done;
+	if (j->o->plan) {
+		rc = plan(j, e);
+		goto done;
+	}
 	n = attr_features(j->attr, &f);
 	if (j->o->max_features && n > (size_t)j->o->max_features)
 		n = (size_t)j->o->max_features;
@@ -413,6 +459,10 @@ static int one(struct job *j, const struct attrgraph_prompt *p, struct err *e)
 	if ((stopped = attr_run(j->attr, &j->opt, &watch, e)) < 0)
 		goto done;
 	progress_end(&j->progress, n, slug);
+	if (stopped_by && stopped && j->o->state) {
+		rc = 0;		/* the state is written */
+		goto done;
+	}
 	rc = finish(j, p, slug, stopped, e);
 	j->n_done++;
 done:
@@ -506,6 +556,7 @@ static int run(struct job *j, struct err *e)
 	j->opt.update = (size_t)o->update;
 	j->opt.rows_bytes = (size_t)o->memory << 20;
 	j->opt.scratch = o->scratch;
+	j->opt.state = o->state;
 	j->chat.template = (enum chat_template)chat_template(o->template);
 	j->chat.system = o->system;
 	j->chat.begin = o->begin;
@@ -561,10 +612,13 @@ static void check(const struct opts *o, int intervene)
 		          "attrgraph intervene");
 	if (intervene)
 		return;
-	if (!o->out && strcmp(o->format, "graph") && (n > 1 || o->prompts))
+	if (!o->out && !o->plan && strcmp(o->format, "graph") &&
+	    (n > 1 || o->prompts))
 		cli_usage(&tool, "several prompts need --out or --format graph");
 	if (o->out && !strcmp(o->format, "graph"))
 		cli_usage(&tool, "--out writes JSON, --format graph a stream");
+	if (o->state && (n > 1 || o->prompts))
+		cli_usage(&tool, "--state holds one graph");
 	if (o->slug && (n > 1 || o->prompts))
 		cli_usage(&tool, "--slug names one graph");
 	if (o->slug && !attrgraph_name_ok(o->slug))
@@ -573,7 +627,7 @@ static void check(const struct opts *o, int intervene)
 	if (o->scan && !attrgraph_name_ok(o->scan))
 		cli_usage(&tool, "--scan '%s': letters, digits, _ . - wanted",
 		          o->scan);
-	if (!strcmp(o->format, "graph"))
+	if (!strcmp(o->format, "graph") && !o->plan)
 		cli_no_terminal(&tool);
 }
 
@@ -600,7 +654,7 @@ int main(int argc, char **argv)
 	rc = run(&j, &e);
 	if (metrics_close(j.metrics, rc < 0 ? NULL : &e) < 0 || rc < 0)
 		cli_die(&tool, &e);
-	if (j.intervene || (!o.out && strcmp(o.format, "graph")))
+	if (j.intervene || o.plan || (!o.out && strcmp(o.format, "graph")))
 		cli_close_stdout(&tool);
 	free(c.command);
 	free(o.prompt.item);

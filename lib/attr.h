@@ -92,6 +92,8 @@ struct attr_opt {
 	size_t tile_bytes;	/* gradients held at a time, about */
 	size_t rows_bytes;	/* rows held in memory; the rest on disk */
 	const char *scratch;	/* folder for that; NULL: TMPDIR, else /tmp */
+	const char *state;	/* file where a run that was stopped goes on,
+				 * and leaves its work when it is; or NULL */
 };
 
 /* circuit-tracer's: batch 512, update 4; all features. */
@@ -104,9 +106,25 @@ struct attr_watch {
 	void *ctx;
 };
 
-/* Attributes the targets and then features. 0, 1 when stopped early, -1. */
+/* Attributes the targets and then features. 0, 1 when stopped early, -1;
+ * ERR_MEM before it begins when memory will not do. A run that goes on from a
+ * state ends with the same rows as one that was never stopped. */
 int attr_run(struct attr *a, const struct attr_opt *o,
              const struct attr_watch *w, struct err *e);
+
+struct attr_plan {
+	size_t features;	/* that will be explained */
+	double seconds;		/* of attr_run from now */
+	size_t rows_bytes;	/* of all rows: in memory and on disk */
+	size_t disk_bytes;
+	size_t peak_bytes;	/* of the process, graph included */
+};
+/* What attr_run will take: the targets and the first choice of features are
+ * made, and some of their tiles timed (timed 0: not; seconds 0). */
+int attr_plan(struct attr *a, const struct attr_opt *o, int timed,
+              struct attr_plan *out, struct err *e);
+/* Bytes that attr_prompt will take for n tokens. */
+size_t attr_prompt_bytes(const struct attr *a, size_t n);
 
 /* ---- interventions ---- */
 

@@ -125,6 +125,7 @@ static int copy_rows(struct attr *a, struct attr_graph *g, const size_t *from,
 			: g->n_features + a->owner[i].node - a->n_features;
 		if (!(g->row[to] = narrow(a, g, i, number, runs, e)))
 			goto done;
+		attr_rows_drop(a->rows, i);
 	}
 	rc = 0;
 done:

@@ -40,6 +40,9 @@ int attr_rows_add(struct attr_rows *r, const float *row, size_t n,
 /* Row i, until the next call. NULL with e set. */
 const float *attr_rows_get(struct attr_rows *r, size_t i, struct err *e);
 
+/* Row i is not wanted any more. */
+void attr_rows_drop(struct attr_rows *r, size_t i);
+
 /* ---- attr_set.c ---- */
 
 /* The transcoder of a layer, NULL without e set when there is none; *own: to be
@@ -61,6 +64,12 @@ struct attr_layer {
 	float *value;		/* the same */
 	uint32_t *host_row;
 	float *error;		/* device [n_pos, d_model] */
+};
+
+/* A target to be worked on. */
+struct attr_want {
+	uint32_t layer, pos;
+	size_t node;		/* as attr_owner.node */
 };
 
 /* A row's owner. */
@@ -103,6 +112,29 @@ static inline struct attr_steps attr_steps_of(const struct attr *a)
 	return (struct attr_steps){ model_cfg(a->model)->n_layers, a->n,
 	                            a->end };
 }
+
+/* ---- attr_run.c ---- */
+
+/* Makes a row there is the next of a's: rows, owner, done. */
+int attr_keep_row(struct attr *a, const struct attr_want *w, const float *row,
+                  size_t n, struct err *e);
+
+/* ---- attr_choose.c ---- */
+
+/* The n features of greatest influence on the targets, along the rows there
+ * are, of those without a row. */
+int attr_choose(const struct attr *a, size_t n, struct attr_want *w,
+                struct err *e);
+
+/* ---- attr_state.c ---- */
+
+/* What is done, and w[n] that was chosen and is not, into o->state; and back: 1
+ * with *w (for mem_free) and *n, 0 when there is no such file, -1 (another
+ * prompt's, other limits). */
+int attr_state_save(struct attr *a, const struct attr_opt *o,
+                    const struct attr_want *w, size_t n, struct err *e);
+int attr_state_load(struct attr *a, const struct attr_opt *o,
+                    struct attr_want **w, size_t *n, struct err *e);
 
 /* The encoder row of feature i, host [d_model], into out. */
 int attr_encoder(const struct attr *a, size_t i, float *out, struct err *e);

@@ -189,3 +189,13 @@ const float *attr_rows_get(struct attr_rows *r, size_t i, struct err *e)
 	}
 	return r->buf;
 }
+
+void attr_rows_drop(struct attr_rows *r, size_t i)
+{
+	struct place *p = &r->place[i];
+
+	if (p->mem)
+		r->used -= p->n * sizeof(float);
+	mem_free(p->mem);
+	*p = (struct place){ NULL, 0, 0 };
+}

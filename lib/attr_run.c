@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "attr_impl.h"
 #include "mem.h"
@@ -13,7 +15,7 @@
 const struct attr_opt attr_opt_default = {
 	.max_features = 0, .batch = 512, .update = 4,
 	.tile_bytes = (size_t)256 << 20, .rows_bytes = (size_t)2 << 30,
-	.scratch = NULL
+	.scratch = NULL, .state = NULL
 };
 
 enum {
@@ -22,17 +24,13 @@ enum {
 				 * position */
 };
 
-/* A target to be worked on. */
-struct want {
-	uint32_t layer, pos;
-	size_t node;		/* as attr_owner.node */
-};
-
 struct run {
 	struct attr *a;
 	const struct attr_opt *o;
 	const struct attr_watch *watch;
 	size_t n_done, total;
+	struct attr_want *w;		/* chosen, and not done: n_left */
+	size_t n_left;
 	float *g;			/* device: a tile's gradients */
 	float *contrib;			/* device: a layer's contributions */
 	float *host;			/* the same */
@@ -71,7 +69,7 @@ static int need(struct run *r, float **buf, size_t *have, size_t n,
 }
 
 /* Puts each target's vector at its position, as a gradient of the stream. */
-static int inject(struct run *r, const struct want *w, size_t rows, size_t n,
+static int inject(struct run *r, const struct attr_want *w, size_t rows, size_t n,
                   struct err *e)
 {
 	struct attr *a = r->a;
@@ -110,7 +108,7 @@ done:
 /* Adds to each row what n sources a position (more in `end`, the layer's steps,
  * or none) have given: blocks [rows, m + 1] in r->host; the last column is the
  * position's error or token and comes behind the rest. */
-static void spread(struct run *r, const struct want *w, size_t rows, size_t n,
+static void spread(struct run *r, const struct attr_want *w, size_t rows, size_t n,
                    size_t first, const size_t *end)
 {
 	const float *from = r->host;
@@ -132,7 +130,7 @@ static void spread(struct run *r, const struct want *w, size_t rows, size_t n,
 }
 
 /* The contributions of a layer's features and errors, or (layer -1) tokens. */
-static int gather(struct run *r, const struct want *w, size_t rows, size_t n,
+static int gather(struct run *r, const struct attr_want *w, size_t rows, size_t n,
                   int layer, struct err *e)
 {
 	struct attr *a = r->a;
@@ -177,7 +175,7 @@ done:
 
 /* Everything from the targets' layer down. Rows are filled from their end: a
  * lower layer's part lies in front. */
-static int backwards(struct run *r, const struct want *w, size_t rows,
+static int backwards(struct run *r, const struct attr_want *w, size_t rows,
                      size_t n, struct err *e)
 {
 	struct attr *a = r->a;
@@ -209,8 +207,8 @@ static int backwards(struct run *r, const struct want *w, size_t rows,
 	return gather(r, w, rows, n, -1, e);
 }
 
-static int keep_row(struct attr *a, const struct want *w, const float *row,
-                    size_t n, struct err *e)
+int attr_keep_row(struct attr *a, const struct attr_want *w, const float *row,
+                  size_t n, struct err *e)
 {
 	struct attr_owner *o;
 	double sum = 0;
@@ -232,7 +230,7 @@ static int keep_row(struct attr *a, const struct want *w, const float *row,
 	return 0;
 }
 
-static int tile(struct run *r, const struct want *w, size_t rows,
+static int tile(struct run *r, const struct attr_want *w, size_t rows,
                 struct err *e)
 {
 	struct attr *a = r->a;
@@ -253,7 +251,7 @@ static int tile(struct run *r, const struct want *w, size_t rows,
 	    inject(r, w, rows, n, e) < 0 || backwards(r, w, rows, n, e) < 0)
 		goto done;
 	for (i = 0; i < rows; i++)
-		if (keep_row(a, &w[i], r->row[i], r->len[i], e) < 0)
+		if (attr_keep_row(a, &w[i], r->row[i], r->len[i], e) < 0)
 			goto done;
 	rc = 0;
 done:
@@ -267,7 +265,7 @@ done:
 /* High layers first; of a layer, late positions first. */
 static int by_place(const void *x, const void *y)
 {
-	const struct want *a = x, *b = y;
+	const struct attr_want *a = x, *b = y;
 
 	if (a->layer != b->layer)
 		return a->layer < b->layer ? 1 : -1;
@@ -278,7 +276,7 @@ static int by_place(const void *x, const void *y)
 
 /* How many of the n wanted make the next tile: of one layer, within memory, and
  * no more when the positions that the earlier ones spare outweigh a tile. */
-static size_t next_tile(const struct run *r, const struct want *w, size_t n)
+static size_t next_tile(const struct run *r, const struct attr_want *w, size_t n)
 {
 	size_t row = model_frozen_bytes(r->a->model, w->pos + 1, 1) -
 	             model_frozen_bytes(r->a->model, w->pos + 1, 0) +
@@ -295,183 +293,309 @@ static size_t next_tile(const struct run *r, const struct want *w, size_t n)
 	return i;
 }
 
-/* 1 when asked to stop, which targets are not. */
-static int work_off(struct run *r, struct want *w, size_t n, struct err *e)
+/* Works off r->w; 1 when asked to stop, which targets are not. */
+static int work_off(struct run *r, struct err *e)
 {
 	size_t m;
 
-	qsort(w, n, sizeof(*w), by_place);
-	for (; n; w += m, n -= m) {
+	qsort(r->w, r->n_left, sizeof(*r->w), by_place);
+	for (; r->n_left; r->w += m, r->n_left -= m) {
 		if (r->watch && r->watch->step &&
 		    r->watch->step(r->watch->ctx, r->n_done, r->total) &&
-		    w->node < r->a->n_features)
+		    r->w->node < r->a->n_features)
 			return 1;
-		m = next_tile(r, w, n);
-		if (tile(r, w, m, e) < 0)
+		m = next_tile(r, r->w, r->n_left);
+		if (tile(r, r->w, m, e) < 0)
 			return -1;
 		r->n_done += m;
 	}
 	return 0;
 }
 
-/* ---- which features come next ---- */
+/* ---- turns ---- */
 
-static int by_layer_down(const void *x, const void *y)
+/* Features of a turn: chosen among all, or all. */
+static size_t turn_of(const struct run *r, size_t max)
 {
-	const struct attr_owner *const *a = x, *const *b = y;
+	size_t turn = r->o->batch * r->o->update;
 
-	if ((*a)->layer != (*b)->layer)
-		return (*a)->layer < (*b)->layer ? 1 : -1;
-	return (*a > *b) - (*a < *b);
+	return max == r->a->n_features || turn > max ? max : turn;
 }
 
-/* influence[n_features + n_targets]: of features on targets, along the rows
- * there are. A row's owner lies above all its sources, so going down the
- * layers each row is met once its owner's influence is known. */
-static int partial_influence(const struct attr *a, double *influence,
-                             struct err *e)
+/* n more features into w. */
+static int next_turn(const struct attr *a, size_t n, struct attr_want *w,
+                     struct err *e)
 {
-	const struct attr_steps s = attr_steps_of(a);
-	struct attr_run_of *runs = mem_scratch(2 * s.n_layers + 1,
-	                                       sizeof(*runs), e);
-	const struct attr_owner **order = mem_scratch(a->n_rows,
-	                                              sizeof(*order), e);
-	size_t i, j, k, n;
-	int rc = -1;
+	size_t i;
 
-	if (!runs || !order)
-		goto done;
-	memset(influence, 0, (a->n_features + a->n_targets) *
-	       sizeof(*influence));
-	for (i = 0; i < a->n_targets; i++)
-		influence[a->n_features + i] = a->target[i].weight;
-	for (i = 0; i < a->n_rows; i++)
-		order[i] = &a->owner[i];
-	qsort(order, a->n_rows, sizeof(*order), by_layer_down);
-	for (i = 0; i < a->n_rows; i++) {
-		const struct attr_owner *o = order[i];
-		double share = influence[o->node];
-		const float *row;
-
-		if (share == 0)
-			continue;
-		share /= o->sum > 1e-8 ? o->sum : 1e-8;
-		row = attr_rows_get(a->rows, (size_t)(o - a->owner), e);
-		if (!row)
-			goto done;
-		n = attr_steps_runs(&s, a->n_features, o->layer, o->pos, row,
-		                    runs);
-		for (j = 0; j < n; j++) {
-			double *to = influence + runs[j].node;
-
-			if (runs[j].node >= a->n_features)
-				continue;	/* errors and tokens */
-			for (k = 0; k < runs[j].n; k++)
-				to[k] += share * fabs((double)runs[j].w[k]);
-		}
-	}
-	rc = 0;
-done:
-	mem_free(runs);
-	mem_free(order);
-	return rc;
+	if (n < a->n_features)
+		return attr_choose(a, n, w, e);
+	for (i = 0; i < n; i++)		/* all: no order to find */
+		w[i] = (struct attr_want){ a->feature[i].layer,
+		                           a->feature[i].pos, i };
+	return 0;
 }
 
-struct ranked {
-	double influence;
-	size_t feature;
-};
-
-static int by_influence(const void *x, const void *y)
+static size_t max_features(const struct attr *a, const struct attr_opt *o)
 {
-	const struct ranked *a = x, *b = y;
-
-	if (a->influence != b->influence)
-		return a->influence < b->influence ? 1 : -1;
-	return (a->feature > b->feature) - (a->feature < b->feature);
+	return o->max_features && o->max_features < a->n_features
+		? o->max_features : a->n_features;
 }
 
-/* The next n features into w. */
-static int choose(const struct attr *a, size_t n, struct want *w,
-                  struct err *e)
-{
-	double *influence = mem_scratch(a->n_features + a->n_targets,
-	                                sizeof(*influence), e);
-	struct ranked *r = mem_scratch(a->n_features, sizeof(*r), e);
-	size_t i, m = 0;
-	int rc = -1;
-
-	if (!influence || !r || partial_influence(a, influence, e) < 0)
-		goto done;
-	for (i = 0; i < a->n_features; i++)
-		if (!a->done[i])
-			r[m++] = (struct ranked){ influence[i], i };
-	qsort(r, m, sizeof(*r), by_influence);
-	for (i = 0; i < n; i++)
-		w[i] = (struct want){ a->feature[r[i].feature].layer,
-		                      a->feature[r[i].feature].pos,
-		                      r[i].feature };
-	rc = 0;
-done:
-	mem_free(influence);
-	mem_free(r);
-	return rc;
-}
-
-static int features(struct run *r, size_t max, struct err *e)
+static int targets(struct run *r, struct err *e)
 {
 	struct attr *a = r->a;
-	size_t turn = r->o->batch * r->o->update, left = max, n, i;
-	struct want *w;
-	int rc = 0;
+	struct attr_want *w = mem_scratch(a->n_targets, sizeof(*w), e);
+	size_t i;
+	int rc;
 
-	if (max == a->n_features)	/* all: no order to find */
-		turn = max;
-	if (!(w = mem_scratch(turn < max ? turn : max, sizeof(*w), e)))
+	if (!w)
 		return -1;
-	for (; rc == 0 && left; left -= n) {
-		n = left < turn ? left : turn;
-		if (n == a->n_features)
-			for (i = 0; i < n; i++)
-				w[i] = (struct want){ a->feature[i].layer,
-				                      a->feature[i].pos, i };
-		else if (choose(a, n, w, e) < 0)
-			rc = -1;
-		if (rc == 0)
-			rc = work_off(r, w, n, e);
-	}
+	for (i = 0; i < a->n_targets; i++)
+		w[i] = (struct attr_want){ a->target[i].layer,
+		                           a->target[i].pos,
+		                           a->n_features + i };
+	r->w = w;
+	r->n_left = a->n_targets;
+	rc = work_off(r, e);
 	mem_free(w);
 	return rc;
+}
+
+static int begin(struct attr *a, const struct attr_opt *o, struct err *e)
+{
+	attr_rows_free(a->rows);
+	mem_free(a->done);
+	a->n_rows = 0;
+	a->done = NULL;
+	a->rows = attr_rows_new(o->rows_bytes, o->scratch, e);
+	a->done = mem_array(a->n_features, 1, e);
+	return a->rows && a->done ? 0 : -1;
+}
+
+static void end(struct run *r)
+{
+	ops(r)->release(dev(r), r->g);
+	ops(r)->release(dev(r), r->contrib);
+	mem_free(r->host);
+}
+
+/* ---- what it will take ---- */
+
+/* Multiply-adds of a tile, about. */
+static double tile_work(const struct run *r, const struct attr_want *w,
+                        size_t rows)
+{
+	const struct model_cfg *c = model_cfg(r->a->model);
+	double n = (double)w->pos + 1, d = c->d_model, m = n * (double)rows;
+	double dq = (double)c->n_heads * c->d_head;
+	double dkv = (double)c->n_kv_heads * c->d_head;
+	double sources = (double)r->a->n_features /
+	                 ((double)r->a->n * c->n_layers);
+
+	return w->layer * (m * d * (dq + dkv + d + sources + 1) +
+	                   m * n * dq * 0.55 + n * n * dq + 2e5);
+}
+
+/* Bytes of the rows of w[n], and of the graph they leave: `share` of features
+ * stay sources. */
+static void row_sizes(const struct attr *a, const struct attr_want *w, size_t n,
+                      double share, double *rows, double *graph)
+{
+	const struct attr_steps s = attr_steps_of(a);
+	size_t i, len, rest;
+
+	*rows = *graph = 0;
+	for (i = 0; i < n; i++) {
+		len = attr_steps_length(&s, w[i].layer, w[i].pos);
+		rest = (w[i].layer + 1) * ((size_t)w[i].pos + 1);
+		*rows += (double)len * sizeof(float);
+		*graph += ((double)rest + share * (double)(len - rest)) *
+		          sizeof(float);
+	}
+}
+
+/* The plan from a turn's choice w[n] of max features, but for seconds. */
+static void foresee(const struct run *r, const struct attr_want *w, size_t n,
+                    size_t max, struct attr_plan *out)
+{
+	const struct attr *a = r->a;
+	double times = n ? (double)max / (double)n : 0, rows, graph, in_memory;
+	double now = (double)mem_resident(), most = (double)mem_resident_most();
+	double work = (double)r->o->tile_bytes * 1.5, peak;
+
+	row_sizes(a, w, n, (double)max / (double)(a->n_features + 1), &rows,
+	          &graph);
+	rows *= times;
+	graph *= times;
+	in_memory = fmin(rows, (double)r->o->rows_bytes);
+	/* tiles do not grow beyond what there is to do */
+	work = fmin(work, rows * 2 + (double)model_frozen_bytes(a->model, a->n,
+	                                                        1));
+	peak = now + in_memory + fmax(work, graph);
+	out->features = max;
+	out->rows_bytes = (size_t)rows;
+	out->disk_bytes = (size_t)(rows - in_memory);
+	out->peak_bytes = (size_t)fmax(peak, most);
+}
+
+static double now_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Seconds a unit of work, from a few tiles of w[n] spread over their costs. */
+static int pace(struct run *r, const struct attr_want *w, size_t n,
+                double *seconds, struct err *e)
+{
+	double all = 0, at = 0, next = 0, done = 0, began, spent = 0;
+	size_t i, m;
+
+	for (i = 0; i < n; i += m) {
+		m = next_tile(r, w + i, n - i);
+		all += tile_work(r, w + i, m);
+	}
+	for (i = 0; i < n; i += m) {
+		m = next_tile(r, w + i, n - i);
+		at += tile_work(r, w + i, m);
+		if (at < next)
+			continue;
+		began = now_s();
+		if (tile(r, w + i, m, e) < 0)
+			return -1;
+		spent += now_s() - began;
+		done += tile_work(r, w + i, m);
+		next = at + all / 8;
+	}
+	*seconds = done > 0 ? spent / done * all : 0;
+	return 0;
+}
+
+int attr_plan(struct attr *a, const struct attr_opt *o, int timed,
+              struct attr_plan *out, struct err *e)
+{
+	struct run r = { .a = a, .o = o };
+	size_t max = max_features(a, o), n = turn_of(&r, max);
+	struct attr_want *w = mem_scratch(n, sizeof(*w), e);
+	double began = now_s();
+	int rc = -1;
+
+	memset(out, 0, sizeof(*out));
+	if (!w || begin(a, o, e) < 0 || targets(&r, e) < 0 ||
+	    (n && next_turn(a, n, w, e) < 0))
+		goto done;
+	out->seconds = now_s() - began;
+	qsort(w, n, sizeof(*w), by_place);
+	foresee(&r, w, n, max, out);
+	rc = 0;
+	if (timed && n) {
+		double turn = 0;
+
+		rc = pace(&r, w, n, &turn, e);
+		/* the choice is made anew each turn, from more rows each time */
+		out->seconds += turn * (double)max / (double)n +
+			(double)out->rows_bytes / 4e9 * (double)(max / n);
+	}
+done:
+	if (!timed)
+		out->seconds = 0;
+	mem_free(w);
+	end(&r);
+	return rc;
+}
+
+size_t attr_prompt_bytes(const struct attr *a, size_t n)
+{
+	const struct model_cfg *c = model_cfg(a->model);
+	size_t dq = (size_t)c->n_heads * c->d_head;
+	size_t dkv = (size_t)c->n_kv_heads * c->d_head, d = c->d_model;
+	size_t kept = c->n_layers * (dq + dkv + d + 2) + 3 * d;
+	size_t pass = 8 * d + 2 * dq + 2 * dkv + 2 * (size_t)c->d_mlp;
+	size_t weights = a->frozen ? 0 : c->n_layers * d * (dq + dkv + d);
+
+	return sizeof(float) * (n * (kept + pass) + weights);
+}
+
+/* ---- all of it ---- */
+
+/* ERR_MEM when what is planned is more than there is. */
+static int check_memory(const struct run *r, const struct attr_want *w,
+                        size_t n, size_t max, struct err *e)
+{
+	size_t have = mem_available(), now = mem_resident();
+	struct attr_plan p;
+
+	foresee(r, w, n, max, &p);
+	if (p.peak_bytes <= now || p.peak_bytes - now <= have)
+		return 0;
+	return err_set(e, ERR_MEM, "%zu features will take about %zu MiB more, "
+	               "%zu MiB are left: allow less memory for rows, or fewer "
+	               "features", max, (p.peak_bytes - now) >> 20, have >> 20);
+}
+
+static int features(struct run *r, struct attr_want *w, size_t turn,
+                    size_t left, struct err *e)
+{
+	size_t n, max = left;
+	int rc = 0;
+
+	for (; rc == 0 && left; left -= n) {
+		n = left < turn ? left : turn;
+		if (next_turn(r->a, n, w, e) < 0 ||
+		    (left == max && check_memory(r, w, n, max, e) < 0))
+			return -1;
+		r->w = w;
+		r->n_left = n;
+		rc = work_off(r, e);
+	}
+	return rc;
+}
+
+/* What a state left to be done: 1 stopped, 2 there was none. */
+static int go_on(struct run *r, struct attr_want **w, size_t max,
+                 size_t *left, struct err *e)
+{
+	struct attr *a = r->a;
+	size_t n = 0;
+	int got = r->o->state ? attr_state_load(a, r->o, w, &n, e) : 0;
+
+	*left = max;
+	if (got <= 0)
+		return got < 0 ? -1 : 2;
+	r->n_done = a->n_rows;
+	*left = max - (a->n_rows - a->n_targets) - n;
+	r->w = *w;
+	r->n_left = n;
+	return work_off(r, e);
 }
 
 int attr_run(struct attr *a, const struct attr_opt *o,
              const struct attr_watch *watch, struct err *e)
 {
 	struct run r = { .a = a, .o = o, .watch = watch };
-	size_t max = a->n_features, i;
-	struct want *w = mem_scratch(a->n_targets, sizeof(*w), e);
+	size_t max = max_features(a, o), turn = turn_of(&r, max), left;
+	struct attr_want *w = mem_scratch(turn, sizeof(*w), e), *old = NULL;
 	int rc = -1;
 
-	if (o->max_features && o->max_features < max)
-		max = o->max_features;
 	r.total = max + a->n_targets;
-	attr_rows_free(a->rows);
-	mem_free(a->done);
-	a->n_rows = 0;
-	a->done = NULL;
-	if (!w || !(a->rows = attr_rows_new(o->rows_bytes, o->scratch, e)) ||
-	    !(a->done = mem_array(a->n_features, 1, e)))
+	if (!w || begin(a, o, e) < 0)
 		goto done;
-	for (i = 0; i < a->n_targets; i++)
-		w[i] = (struct want){ a->target[i].layer, a->target[i].pos,
-		                      a->n_features + i };
-	rc = work_off(&r, w, a->n_targets, e);
+	rc = go_on(&r, &old, max, &left, e);
+	if (rc == 2)
+		rc = targets(&r, e);
 	if (rc == 0)
-		rc = features(&r, max, e);
+		rc = features(&r, w, turn, left, e);
+	if (rc == 1 && o->state &&
+	    attr_state_save(a, o, r.w, r.n_left, e) < 0)
+		rc = -1;
+	if (rc == 0 && o->state)
+		unlink(o->state);
 done:
 	mem_free(w);
-	ops(&r)->release(dev(&r), r.g);
-	ops(&r)->release(dev(&r), r.contrib);
-	mem_free(r.host);
+	mem_free(old);
+	end(&r);
 	return rc;
 }

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 enum { ALIGN = 64 };	/* a cache line, and the widest vector */
 
@@ -113,4 +115,66 @@ char *mem_printf(struct err *e, const char *fmt, ...)
 void mem_free(void *p)
 {
 	free(p);
+}
+
+/* ---- how much there is ---- */
+
+/* The number behind key in a file such as /proc/meminfo (key NULL: the file's
+ * first number), or SIZE_MAX. */
+static size_t number_in(const char *path, const char *key)
+{
+	FILE *f = fopen(path, "r");
+	size_t n = key ? strlen(key) : 0, v = SIZE_MAX;
+	unsigned long long x;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!key || strncmp(line, key, n) == 0) {
+			if (sscanf(line + n, "%llu", &x) == 1)
+				v = (size_t)x;
+			break;
+		}
+	if (f)
+		fclose(f);
+	return v;
+}
+
+size_t mem_available(void)
+{
+	size_t kib = number_in("/proc/meminfo", "MemAvailable:");
+	size_t most = number_in("/sys/fs/cgroup/memory.max", NULL);
+	size_t used = number_in("/sys/fs/cgroup/memory.current", NULL);
+	size_t files = number_in("/sys/fs/cgroup/memory.stat", "inactive_file");
+	size_t left = kib == SIZE_MAX ? kib : kib * 1024, here;
+	struct rlimit r;
+
+	if (files != SIZE_MAX && used != SIZE_MAX)	/* can be let go */
+		used = used > files ? used - files : 0;
+	if (most != SIZE_MAX && used != SIZE_MAX) {
+		here = most > used ? most - used : 0;
+		left = here < left ? here : left;
+	}
+	if (getrlimit(RLIMIT_AS, &r) == 0 && r.rlim_cur != RLIM_INFINITY) {
+		size_t pages = number_in("/proc/self/statm", NULL);
+
+		used = pages == SIZE_MAX ? 0
+			: pages * (size_t)sysconf(_SC_PAGESIZE);
+		here = r.rlim_cur > used ? (size_t)r.rlim_cur - used : 0;
+		left = here < left ? here : left;
+	}
+	return left;
+}
+
+size_t mem_resident(void)
+{
+	size_t kib = number_in("/proc/self/status", "VmRSS:");
+
+	return kib == SIZE_MAX ? 0 : kib * 1024;
+}
+
+size_t mem_resident_most(void)
+{
+	size_t kib = number_in("/proc/self/status", "VmHWM:");
+
+	return kib == SIZE_MAX ? 0 : kib * 1024;
 }

@@ -35,4 +35,12 @@ char *mem_printf(struct err *e, const char *fmt, ...)
 /* NULL is legal. */
 void mem_free(void *p);
 
+/* Bytes that this process may still take without being in trouble: what the
+ * machine, its control group and its limits leave, the least of them. SIZE_MAX
+ * when nobody says. */
+size_t mem_available(void);
+/* Bytes in memory now, and at most so far; 0 when nobody says. */
+size_t mem_resident(void);
+size_t mem_resident_most(void);
+
 #endif

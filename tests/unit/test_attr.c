@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "attr.h"
 #include "json.h"
@@ -565,6 +566,89 @@ static void a_stop_leaves_a_graph(void **state)
 	tear_down(&b);
 }
 
+static char kept[64];
+
+static int after_some(void *ctx, size_t done, size_t total)
+{
+	(void)total;
+	return done >= *(size_t *)ctx;
+}
+
+/* Stopped anywhere and gone on, the rows are those of one run. */
+static void a_state_goes_on(void **state)
+{
+	struct attr_opt o = attr_opt_default;
+	size_t limit[] = { 6, 40, 77 }, i;
+	struct attr_graph *whole, *parts;
+	struct bench b;
+	FILE *f;
+
+	(void)state;
+	snprintf(kept, sizeof(kept), "/tmp/attr-state.%d", (int)getpid());
+	o.max_features = 120;
+	o.batch = 10;
+	o.update = 3;
+	o.tile_bytes = 200000;
+	set_up(&b, "tiny-llama", 2, "all", 0);
+	whole = graph(&b, &o);
+	o.state = kept;
+	o.rows_bytes = 3000;
+	for (i = 0; i < 3; i++) {
+		const struct attr_watch w = { after_some, &limit[i] };
+
+		assert_int_equal(attr_prompt(b.attr, b.ids, b.n, &e), 0);
+		assert_int_equal(attr_target_top(b.attr, b.n - 1, 5, 0.95, &e),
+		                 0);
+		if (attr_run(b.attr, &o, &w, &e) != 1)
+			fail_msg("%s", e.msg);
+		assert_int_equal(access(kept, F_OK), 0);
+	}
+	/* other limits, another prompt: not this state */
+	o.batch = 11;
+	assert_int_equal(attr_run(b.attr, &o, NULL, &e), -1);
+	assert_int_equal(e.code, ERR_FORMAT);
+	assert_non_null(strstr(e.msg, "is of another prompt"));
+	o.batch = 10;
+	assert_int_equal(attr_prompt(b.attr, b.ids, b.n, &e), 0);
+	parts = graph(&b, &o);
+	same_graph(whole, parts);
+	assert_int_equal(access(kept, F_OK), -1);
+	assert_non_null(f = fopen(kept, "w"));
+	fputs("no state", f);
+	fclose(f);
+	assert_int_equal(attr_target_top(b.attr, b.n - 1, 5, 0.95, &e), 0);
+	assert_int_equal(attr_run(b.attr, &o, NULL, &e), -1);
+	unlink(kept);
+	attr_graph_free(whole);
+	attr_graph_free(parts);
+	tear_down(&b);
+}
+
+static void plans_come_near(void **state)
+{
+	struct attr_opt o = attr_opt_default;
+	struct attr_plan p, q;
+	struct bench b;
+
+	(void)state;
+	o.max_features = 200;
+	set_up(&b, "tiny-llama", 1, "all", 0);
+	assert_true(attr_prompt_bytes(b.attr, 400) >
+	            attr_prompt_bytes(b.attr, 40));
+	assert_int_equal(attr_target_top(b.attr, b.n - 1, 5, 0.95, &e), 0);
+	assert_int_equal(attr_plan(b.attr, &o, 1, &p, &e), 0);
+	assert_int_equal(p.features, 200);
+	assert_true(p.seconds > 0 && p.seconds < 60);
+	assert_true(p.rows_bytes > 200 * 100 && p.rows_bytes < 200 * 4000);
+	assert_int_equal(p.disk_bytes, 0);
+	assert_true(p.peak_bytes > p.rows_bytes);
+	o.rows_bytes = 1000;
+	assert_int_equal(attr_plan(b.attr, &o, 0, &q, &e), 0);
+	assert_true(q.seconds == 0);
+	assert_int_equal(q.disk_bytes, p.rows_bytes - 1000);
+	tear_down(&b);
+}
+
 static void misuse_is_named(void **state)
 {
 	struct attr_opt o = attr_opt_default;
@@ -620,6 +704,8 @@ int main(void)
 		cmocka_unit_test(edits_may_be_ranges),
 		cmocka_unit_test(graphs_foretell),
 		cmocka_unit_test(a_stop_leaves_a_graph),
+		cmocka_unit_test(a_state_goes_on),
+		cmocka_unit_test(plans_come_near),
 		cmocka_unit_test(misuse_is_named),
 	};
 

@@ -1,0 +1,56 @@
+#!/bin/bash
+# attrgraph.sh: attrgraph as a process: signals, limits, threads. TAP on stdout.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+ROOT=$PWD
+PATH=${BIN:-$ROOT/bin}:$PATH
+M=$ROOT/tests/golden/tiny-llama
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+n=0 bad=0
+ok() {
+	n=$((n + 1))
+	if [ "$1" = 0 ]; then echo "ok $n - $2"; else echo "not ok $n - $2"; bad=1; fi
+}
+
+# the same bytes for any number of threads, but for the command that is told
+for t in 1 2 5; do
+	attrgraph -m "$M" -t "$M/transcoders" -p 'the quick brown fox' -n 80 --threads $t > $t.json
+done
+cmp -s 1.json 2.json && cmp -s 1.json 5.json
+ok $? 'threads do not show'
+
+# a signal: what is finished stays, the rest comes with the next run
+for i in $(seq 400); do echo "{\"slug\": \"g$i\", \"text\": \"the quick brown fox $i\"}"; done > p.jsonl
+attrgraph -m "$M" -t "$M/transcoders" --prompts p.jsonl -o d -n 60 2> err &
+pid=$!
+for _ in $(seq 500); do [ -e d/g3.json ] && break; sleep 0.01; done
+kill -INT $pid
+wait $pid
+rc=$?
+done_first=$(find d -name 'g*.json' | grep -c 'g[0-9]')
+[ $rc = 75 ] && grep -q 'stopped by a signal' err && [ "$done_first" -lt 400 ]
+ok $? "a signal stops with 75 (got $rc, $done_first graphs)"
+[ "$(jq '.graphs | length' d/graph-metadata.json)" = "$done_first" ] && ! ls d/*.tmp 2> /dev/null
+ok $? 'every graph written is whole and listed'
+head -n 20 p.jsonl > q.jsonl
+attrgraph -m "$M" -t "$M/transcoders" --prompts q.jsonl -o d -n 60 --skip-done --metrics m
+ok $? 'the next run goes on'
+[ "$(find d -name 'g*.json' | grep -c 'g[0-9]')" -ge 20 ] &&
+	[ "$(wc -l < m)" -lt 20 ]
+ok $? 'and passes over what is there'
+
+# memory that is not there is known before it is taken
+(ulimit -v 600000; attrgraph -m "$M" -t "$M/transcoders" -p "$(printf 'fox %.0s' $(seq 160))" \
+	-n 0 --threads 1 > big.json) 2> err
+rc=$?
+[ $rc = 1 ] && grep -q 'MiB more, .* MiB are left' err
+ok $? "memory foreseen (exit $rc: $(head -c 150 err))"
+
+# a plan makes no graph
+attrgraph -m "$M" -t "$M/transcoders" -p 'the quick brown fox' --plan | jq -e '.seconds > 0 and
+	.memory_mib > 0 and .features == 416' > out
+ok $? 'a plan'
+echo "1..$n"
+exit $bad
