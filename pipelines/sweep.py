@@ -195,7 +195,7 @@ def report(args):
     ends = {r["name"] for r in front([r for r in rows if r["ce_increase"] is not None])}
     say = [f"# {v['release']}, profile {v['profile']}: which transcoders", "",
            f"{len(rows)} configurations, trained on layers {v['layers']} in {v['passes']} "
-           "passes over the tokens and measured on held-out documents. Numbers are means over "
+           f"{'pass' if v['passes'] == '1' else 'passes'} over the tokens and measured on held-out documents. Numbers are means over "
            "these layers.", "",
            f"Chosen: **{d['chosen']}**: {best['ce_increase']:.4f} ± {best['ce_se'] or 0:.4f} nats/token "
            f"for one MLP replaced, FVU {best['fvu']:.3f}, {best['l0']:.1f} active of "

@@ -82,6 +82,7 @@ import array, json
 f = open('$w/each/layer_0.safetensors', 'rb'); h = json.loads(f.read(int.from_bytes(f.read(8), 'little'))); d = f.read()
 t = array.array('f', d[slice(*h['activation_function.threshold']['data_offsets'])])
 assert len(set(t)) > 100 and min(t) > 0, t\""
+check "sparsify's own FVU of these checkpoints is tceval's" eval "tceval --model $model --transcoders $tc --fvu-tokens 0 --ce-tokens 40 --ablations none --outlier 0 <$w/tok | jq -e --slurpfile a $golden/export/tiny-llama.json '[[.layers[].fvu], [\$a[0].sparsify.layers[].fvu]] | transpose | all((.[0] - .[1] | fabs) < 1e-5)'"
 check 'the same as tceval says' eval "tceval --model $model --transcoders $tc --fvu-tokens 0 --ce-tokens 40 --ablations none --outlier 0 <$w/second | jq -c '[.layers[].fvu]' >$w/fvu && jq -sc 'map(.fvu_topk)' $w/ct.jsonl | jq -e --slurpfile a $w/fvu '[. , \$a[0]] | transpose | all((.[0] - .[1] | fabs) < 1e-5)'"
 cmp -s <(cat <<'END'
 model_kind: transcoder_set
