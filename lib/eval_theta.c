@@ -276,7 +276,7 @@ static void release(struct pass *p)
 
 int eval_theta_fit(const struct eval_opt *o, int each, struct model *m,
                    const struct eval_set *s, const struct eval_text *t,
-                   float *const *theta, struct err *e)
+                   float *const *theta, uint32_t *slots, struct err *e)
 {
 	struct pass p = { .set = s };
 	struct model_run *run = NULL;
@@ -301,10 +301,14 @@ int eval_theta_fit(const struct eval_opt *o, int each, struct model *m,
 			goto done;
 	if (each && go(&p, o, t, run, e) < 0)
 		goto done;
-	for (i = 0; i < s->n; i++)
-		for (k = 0; k < p.layer[i].n_latents; k++)
-			theta[i][k] = each ? ranked(&p.layer[i], k)
-			                   : p.layer[i].theta;
+	for (i = 0; i < s->n; i++) {
+		const struct layer *l = &p.layer[i];
+
+		slots[i] = (uint32_t)(l->depth > l->n_latents / 4
+		                      ? l->n_latents : 4 * l->depth);
+		for (k = 0; k < l->n_latents; k++)
+			theta[i][k] = each ? ranked(l, k) : l->theta;
+	}
 	rc = 0;
 done:
 	model_run_free(run);
@@ -312,7 +316,8 @@ done:
 	return rc;
 }
 
-int eval_theta_apply(struct tc *t, const float *theta, struct err *e)
+int eval_theta_apply(struct tc *t, const float *theta, uint32_t slots,
+                     struct err *e)
 {
 	const struct dev_ops *ops = dev_ops(t->dev);
 	size_t bytes = t->cfg.n_latents * sizeof(*theta);
@@ -320,5 +325,6 @@ int eval_theta_apply(struct tc *t, const float *theta, struct err *e)
 	if (!t->threshold && !(t->threshold = ops->alloc(t->dev, bytes, e)))
 		return -1;
 	t->cfg.variant = TC_JUMPRELU;
+	t->cfg.slots = slots;
 	return ops->put(t->dev, t->threshold, theta, bytes, e);
 }

@@ -38,6 +38,7 @@ struct tc_cfg {
 	int normalize_decoder;
 	int multi_topk;
 	enum tc_variant variant;	/* k is then the mean trained for */
+	uint32_t slots;		/* a variant's, of a row; 0: 4 k. In no file */
 	uint32_t expansion;	/* as cfg.json says; 0 when it says nothing */
 };
 
@@ -68,8 +69,8 @@ int tc_layers(const char *dir, int *layers, int max, struct err *e);
 /* "topk", "batchtopk", "jumprelu" */
 const char *tc_variant_name(enum tc_variant v);
 
-/* Slots a row's codes take when no k is given: TopK's k; of the variants 4 k,
- * at most n_latents. */
+/* Slots a row's codes take when no k is given: TopK's k; of the variants
+ * cfg.slots or 4 k, at most n_latents. */
 uint32_t tc_slots(const struct tc_cfg *c);
 
 /* Sparse activations of n rows, host memory, row-major [n, k]: latents

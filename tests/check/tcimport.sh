@@ -41,6 +41,16 @@ for ids in lines:
 check "tceval says of it what tcexport said" eval "tceval --model $model --transcoders $w/saelens.back --fvu-tokens 0 --ce-tokens 40 --ablations none --outlier 0 <$w/second |
 	jq -e --slurpfile a $w/saelens.jsonl '[[.layers[] | .fvu, .l0], [\$a[] | .fvu, .l0]] | transpose | all((.[0] - .[1] | fabs) < 1e-5)'"
 
+# Of k 1 some tokens have more than 4 latents above the threshold: tcexport counts
+# them all, as others will; here so do those who ask for room.
+cp -r "$tc" "$w/one"; chmod -R u+w "$w/one"
+for i in 0 1 2 3; do jq -c '.k = 1' "$tc/layers.$i.mlp/cfg.json" >"$w/one/layers.$i.mlp/cfg.json"; done
+ex "$w/one" one.ct
+says() { tcimport --in "$w/one.ct" --out "$w/one.back" -k $1 && tceval --model "$model" --transcoders "$w/one.back" --fvu-tokens 0 --ce-tokens 40 --ablations none --outlier 0 <"$w/second" |
+	jq -e --slurpfile a "$w/one.ct.jsonl" '[[.layers[] | .fvu, .l0], [$a[] | .fvu, .l0]] | transpose | all((.[0] - .[1] | fabs) < 1e-5)'; }
+check 'tcexport counts every latent above its threshold' says 32
+check 'a small k here keeps the 4 k strongest' eval "! says 1"
+
 tctrain --model "$model" --latents 64 -k 4 -b 64 --start-tokens 64 -n 512 --sae --variant jumprelu --out "$w/sae" <"$w/tok" 2>/dev/null
 ex "$w/sae" sae.lens --format saelens </dev/null
 check 'an autoencoder' eval "tcimport --in $w/sae.lens --out $w/sae.back -k 4 && for f in sae thresholds; do cmp $w/sae/layers.1.mlp/\$f.safetensors $w/sae.back/layers.1.mlp/\$f.safetensors || exit 1; done && jq -e '.transcode == false' $w/sae.back/layers.1.mlp/cfg.json"
