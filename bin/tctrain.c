@@ -15,7 +15,7 @@
 
 struct opts {
 	const char *model, *out, *grid, *layers, *recipe, *optimizer, *init, *variant;
-	double l0_weight, bandwidth, lr, decay, auxk_alpha, ridge, outlier;
+	double l0_weight, bandwidth, raise, lr, decay, auxk_alpha, ridge, outlier;
 	int64_t k_anneal, warmup, batch, tokens, expansion, latents, k, dead_tokens;
 	int64_t start_tokens, skip, save_every, log_every, forward;
 	int no_skip, sae, multi_topk, normalize_decoder, resume, keep_state;
@@ -67,6 +67,8 @@ static const struct cli_opt options[] = {
 	         "autoencoder of the MLP's output in place of a transcoder"),
 	CLI_REAL(0, "auxk-alpha", struct opts, auxk_alpha, "R", 0, 1e3, "0",
 	         "weight of the loss that revives dead latents"),
+	CLI_REAL(0, "raise", struct opts, raise, "R", -1, 1, "-1",
+	         "bias a token for latents long quiet; -1: the recipe's"),
 	CLI_LONG(0, "dead-tokens", struct opts, dead_tokens, "N", 0, 1e15,
 	         "10M", "tokens without firing that make a latent dead"),
 	CLI_FLAG(0, "multi-topk", struct opts, multi_topk,
@@ -184,6 +186,7 @@ static void train_config(const struct opts *o, const struct cli_common *c,
 	t->warmup = o->warmup >= 0 ? (uint64_t)o->warmup
 	          : !sparsify ? 12 : adam ? 1000 : 0;
 	t->decay = o->decay >= 0 ? o->decay : !sparsify ? 0.2 : adam ? 1 : 0;
+	t->raise = o->raise >= 0 ? o->raise : sparsify ? 0 : 4e-5;
 	t->lr = o->lr > 0 ? o->lr : train_default_lr(t);
 	if (t->start_tokens < t->batch)
 		t->start_tokens = t->batch;

@@ -179,6 +179,10 @@ struct train_work *train_work_new(const struct train_cfg *c, struct dev *d,
 		w->edge_value = give_host(&g, c->batch, k[0] * sizeof(float));
 		w->theta = give_host(&g, t->n_latents, sizeof(float));
 	}
+	if (c->raise > 0) {
+		w->raise = give_floats(&g, t->n_latents, 1);
+		w->raised = give_host(&g, t->n_latents, sizeof(float));
+	}
 	w->dead_host = give_host(&g, t->n_latents, sizeof(uint32_t));
 	w->rows = give_host(&g, c->batch, sizeof(uint32_t));
 	w->sq_x = give_host(&g, c->batch, sizeof(double));
@@ -221,6 +225,8 @@ void train_work_free(struct train_work *w)
 	d->release(w->dev, w->dead);
 	d->release(w->dev, w->dead_w);
 	d->release(w->dev, w->dead_b);
+	d->release(w->dev, w->raise);
+	mem_free(w->raised);
 	d->release(w->dev, w->edge_bias);
 	d->release(w->dev, w->edge.latent);
 	d->release(w->dev, w->edge.value);
@@ -282,6 +288,8 @@ size_t train_work_bytes(const struct train_cfg *c)
 	        (c->auxk_alpha > 0) + 1) + 2 * train_slots(c));
 	if (t->skip)
 		bytes += (size_t)t->d_in * t->d_out;
+	if (c->raise > 0)
+		bytes += t->n_latents;
 	if (t->variant == TC_JUMPRELU)
 		bytes += rows * 2 * train_slots(c) + t->n_latents;
 	if (c->auxk_alpha > 0)

@@ -15,9 +15,10 @@
  *   latents; MultiTopK the FVU of the decoding with 4 k latents.
  *
  * Recipe r1 works on centred inputs and outputs of unit variance per coordinate
- * in the mean (statistics of the first start_tokens rows), from encoder rows of
- * unit norm, a zero decoder and a skip connection that is the ridge regression
- * of those rows; centres and scales are folded into the weights on export.
+ * in the mean (statistics of the first start_tokens rows), from a skip connection
+ * that is the ridge regression of those rows, encoder rows turned towards the
+ * rows it is wrong about, and a zero decoder; centres and scales are folded into
+ * the weights on export.
  * Recipe sparsify works on the rows as they are: nn.Linear's encoder, its bias
  * and b_dec from the first batch's means, a zero decoder (an autoencoder:
  * the encoder's rows, normalised). There the auxiliary terms train the decoder
@@ -29,6 +30,9 @@
  * row in the mean and learn by their logarithms through a rectangle around each
  * as wide as `bandwidth` of it (a straight-through estimate); the loss gains
  * l0_weight (L0 / k - 1)^2, which moves them alone. Both normalised as the rest.
+ *
+ * Latents that have been quiet for 4,096 rows have their b_enc raised with every
+ * batch until they fire again, so that few are lost at any width.
  *
  * Outliers (outlier.h): a row is left out of statistics and training, and
  * counted, when |x| or |y| is more than cfg.outlier times the running median,
@@ -62,6 +66,8 @@ struct train_cfg {
 	double bandwidth;	/* the same, in (0, 2) */
 	uint64_t k_anneal;	/* steps over which k falls from 10 k, as in
 				 * sparsify */
+	double raise;		/* of b_enc for each row that passes while a
+				 * latent is quiet, in the normalised space */
 	uint64_t dead_tokens;	/* rows without firing that make a dead latent */
 	size_t start_tokens;	/* r1: rows the start looks at, >= batch */
 	double ridge;		/* r1: of the start, in mean variances of x */

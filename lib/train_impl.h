@@ -6,7 +6,7 @@
 #include "outlier.h"
 #include "train.h"
 
-enum { TRAIN_SILENT_ROWS = 16384 };
+enum { TRAIN_SILENT_ROWS = 16384, TRAIN_QUIET_ROWS = 4096 };
 
 enum { TRAIN_PART_MAIN, TRAIN_PART_MULTI, TRAIN_PART_AUX };
 
@@ -32,6 +32,7 @@ struct train_work {
 	/* variants: a batch's codes, and of all latents the thresholds */
 	uint32_t *code_latent, *edge_latent;
 	float *code_value, *edge_value, *theta;
+	float *raise, *raised;	/* [n_latents] device, host */
 	double weakest;		/* BatchTopK: kept of this batch */
 	double l0;		/* JumpReLU: of this batch */
 };

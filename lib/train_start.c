@@ -5,6 +5,10 @@
 #include "mem.h"
 #include "train_impl.h"
 
+/* Of encoder rows, r1. Shorter ones learn faster against the decoder, and leave
+ * more latents behind. */
+static const double START_NORM = 0.6;
+
 /* ---- random numbers: splitmix64, one stream per seed, layer and purpose -- */
 
 struct rng {
@@ -238,10 +242,22 @@ done:
 
 /* ---- first weights ------------------------------------------------------ */
 
+/* v = v / |v| * norm; 0 stays */
+static void to_norm(float *v, size_t n, double norm)
+{
+	double sq = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		sq += (double)v[i] * v[i];
+	for (i = 0; i < n && sq > 0; i++)
+		v[i] = (float)(v[i] * norm / sqrt(sq));
+}
+
 static void draw_row(struct train_layer *t, struct rng *r, float *row)
 {
 	size_t n = t->cfg.tc.d_in, i;
-	double sq = 0, bound = 1 / sqrt((double)n);
+	double bound = 1 / sqrt((double)n);
 
 	if (t->cfg.recipe == TRAIN_SPARSIFY) {	/* nn.Linear's own */
 		for (i = 0; i < n; i++)
@@ -249,10 +265,7 @@ static void draw_row(struct train_layer *t, struct rng *r, float *row)
 		return;
 	}
 	rng_gauss(r, row, n);
-	for (i = 0; i < n; i++)
-		sq += (double)row[i] * row[i];
-	for (i = 0; i < n; i++)
-		row[i] = (float)(row[i] / sqrt(sq));
+	to_norm(row, n, 1);
 }
 
 /* Encoder rows; an autoencoder's decoder is their directions. */
@@ -263,26 +276,123 @@ static int draw_weights(struct train_layer *t, struct err *e)
 	struct rng r = { t->cfg.seed * 0x2545f4914f6cdd1du +
 	                 (uint64_t)t->layer * 0x632be59bd9b4e019u + 1 };
 	float *row = t->work->row_host;
-	size_t i, j;
+	size_t i;
 
 	for (i = 0; i < c->n_latents; i++) {
-		double sq = 0;
-
 		draw_row(t, &r, row);
 		if (d->put(t->dev, t->enc.w + i * c->d_in, row,
 		           c->d_in * sizeof(*row), e) < 0)
 			return -1;
 		if (c->transcode)
 			continue;
-		for (j = 0; j < c->d_in; j++)
-			sq += (double)row[j] * row[j];
-		for (j = 0; j < c->d_in; j++)
-			row[j] = (float)(row[j] / sqrt(sq));
+		to_norm(row, c->d_in, 1);
 		if (d->put(t->dev, t->dec.w + i * c->d_in, row,
 		           c->d_in * sizeof(*row), e) < 0)
 			return -1;
 	}
 	return 0;
+}
+
+/* ---- rows near the data ------------------------------------------------- */
+
+/* Held rows, and how likely each is drawn, summed up: by the root of its error
+ * under the least squares. */
+struct near {
+	uint32_t *row;
+	double *sum;
+	size_t n;
+};
+
+static int near_piece(struct train_layer *t, const float *x, const float *y,
+                      size_t n, void *ctx, struct err *e)
+{
+	struct train_work *w = t->work;
+	const struct dev_ops *d = train_ops(t);
+	const struct tc_cfg *c = &t->cfg.tc;
+	size_t first = (size_t)(y - t->held_y) / c->d_out, i;
+	struct near *q = ctx;
+
+	if (d->tc->centre(t->dev, x, w->rows, n, c->d_in, t->mean_x,
+	                  (float)t->scale_x, w->x, e) < 0 ||
+	    d->tc->centre(t->dev, y, w->rows, n, c->d_out, t->mean_y,
+	                  (float)t->scale_y, w->y, e) < 0 ||
+	    (t->skip.w &&
+	     d->gemm(t->dev, 0, 1, n, c->d_out, c->d_in, -1, w->x, c->d_in,
+	             t->skip.w, c->d_in, 1, w->y, c->d_out, e) < 0) ||
+	    d->tc->row_sq(t->dev, w->y, n, c->d_out, NULL, w->sq_y, e) < 0)
+		return -1;
+	for (i = 0; i < n; i++, q->n++) {
+		q->row[q->n] = (uint32_t)(first + w->rows[i]);
+		q->sum[q->n] = (q->n ? q->sum[q->n - 1] : 0) +
+		               sqrt(w->sq_y[i]);
+	}
+	return 0;
+}
+
+static size_t near_draw(const struct near *q, struct rng *r)
+{
+	double at = rng_unit(r) * q->sum[q->n - 1];
+	size_t lo = 0, hi = q->n - 1;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (q->sum[mid] > at)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return q->row[lo];
+}
+
+/* Half of each encoder row's direction is a held input's, so that it fires on
+ * something there is. */
+static int turn_to_data(struct train_layer *t, size_t n, struct err *e)
+{
+	const struct dev_ops *d = train_ops(t);
+	size_t dim = t->cfg.tc.d_in, i, j;
+	const float *held = t->held_x ? t->held_x : t->held_y;
+	struct rng r = { t->cfg.seed * 0x9e3779b97f4a7c15u +
+	                 (uint64_t)t->layer * 0x632be59bd9b4e019u + 2 };
+	float *row = t->work->row_host, *mean = NULL, *x = NULL;
+	struct near q = { NULL, NULL, 0 };
+	int rc = -1;
+
+	if (!(q.row = mem_scratch(n, sizeof(*q.row), e)) ||
+	    !(q.sum = mem_scratch(n, sizeof(*q.sum), e)) ||
+	    !(mean = mem_scratch(dim, sizeof(*mean), e)) ||
+	    !(x = mem_scratch(dim, sizeof(*x), e)) ||
+	    d->get(t->dev, mean, t->mean_x, dim * sizeof(*mean), e) < 0 ||
+	    each_piece(t, n, near_piece, &q, e) < 0)
+		goto done;
+	for (i = 0; i < t->cfg.tc.n_latents; i++) {
+		float *w = t->enc.w + i * dim;
+
+		if (d->get(t->dev, x, held + near_draw(&q, &r) * dim,
+		           dim * sizeof(*x), e) < 0 ||
+		    d->get(t->dev, row, w, dim * sizeof(*row), e) < 0)
+			goto done;
+		for (j = 0; j < dim; j++)
+			x[j] -= mean[j];
+		to_norm(x, dim, 1);
+		for (j = 0; j < dim; j++)
+			row[j] += x[j];
+		to_norm(row, dim, 1);
+		if (!t->cfg.tc.transcode &&
+		    d->put(t->dev, t->dec.w + i * dim, row, dim * sizeof(*row),
+		           e) < 0)
+			goto done;
+		to_norm(row, dim, START_NORM);
+		if (d->put(t->dev, w, row, dim * sizeof(*row), e) < 0)
+			goto done;
+	}
+	rc = 0;
+done:
+	mem_free(q.row);
+	mem_free(q.sum);
+	mem_free(mean);
+	mem_free(x);
+	return rc;
 }
 
 /* b_enc = -W_enc mean_x, b_dec = mean_y */
@@ -327,7 +437,9 @@ static int start_r1(struct train_layer *t, size_t n, struct err *e)
 		return train_normalise(t, e);
 	if (draw_weights(t, e) < 0)
 		return -1;
-	return t->skip.w ? least_squares(t, n, kept, e) : 0;
+	if (t->skip.w && least_squares(t, n, kept, e) < 0)
+		return -1;
+	return turn_to_data(t, n, e);
 }
 
 int train_start(struct train_layer *t, size_t n, struct err *e)

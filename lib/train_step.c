@@ -339,6 +339,29 @@ int train_loss(struct train_layer *t, size_t n, struct dev_tc_part *part,
 	return d->tc->scale(t->dev, w->g, (float)(2 / var), values, w->g, e);
 }
 
+/* Latents that have long been quiet as of row `now` come nearer to firing. */
+static int raise_quiet(struct train_layer *t, uint64_t now, struct err *e)
+{
+	const struct dev_ops *d = train_ops(t);
+	uint64_t *last = (uint64_t *)(void *)t->work->sum;
+	size_t n = t->cfg.tc.n_latents, i;
+	/* 0 or what is added; signum's pair moves together */
+	float by = (float)(t->cfg.raise * (double)t->cfg.batch);
+	float *add = t->work->raised;
+
+	if (!(by > 0) || now <= TRAIN_QUIET_ROWS)
+		return 0;
+	if (d->get(t->dev, last, t->last, n * sizeof(*last), e) < 0)
+		return -1;
+	for (i = 0; i < n; i++)
+		add[i] = now - last[i] > TRAIN_QUIET_ROWS ? by : 0;
+	if (d->put(t->dev, t->work->raise, add, n * sizeof(*add), e) < 0 ||
+	    d->axpy(t->dev, 1, t->work->raise, t->bias.w, n, e) < 0)
+		return -1;
+	return t->cfg.rule == TRAIN_SIGNUM
+	       ? d->axpy(t->dev, 1, t->work->raise, t->bias.s1, n, e) : 0;
+}
+
 int train_step(struct train_layer *t, const float *x, const float *y,
                struct err *e)
 {
@@ -356,6 +379,8 @@ int train_step(struct train_layer *t, const float *x, const float *y,
 		    train_ops(t)->tc->mark(t->dev, &part[0].codes, now,
 		                           t->last, &active, e) < 0 ||
 		    train_apply(t, part, n_parts, (size_t)n, &o, e) < 0)
+			return -1;
+		if (raise_quiet(t, now, e) < 0)
 			return -1;
 		t->stats.l0 = (double)active / (double)n;
 		train_threshold_follow(t);

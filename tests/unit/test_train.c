@@ -714,6 +714,38 @@ static void variants_keep_their_mean(void **state)
 	}
 }
 
+/* A latent put out of reach comes back by `raise` a row once 4,096 have passed;
+ * the others stay where learning puts them. */
+static void quiet_latents_are_raised(void **state)
+{
+	int rule, on;
+
+	(void)state;
+	for (rule = 0; rule < 2; rule++)
+		for (on = 0; on < 2; on++) {
+			struct train_cfg c = config(TRAIN_R1);
+			double want;
+			struct run r;
+			int pass;
+
+			c.rule = rule ? TRAIN_SIGNUM : TRAIN_ADAM;
+			c.lr = 1e-4;
+			c.raise = on ? 0.01 : 0;
+			run_open(&r, &c, 2);
+			feed(&r, 0, 64, 64);
+			r.t->bias.w[3] -= 50;
+			if (rule)
+				r.t->bias.s1[3] -= 50;
+			for (pass = 0; pass < 10; pass++)
+				feed(&r, 0, ROWS, 100);
+			want = -50 + (double)(64 + 10 * ROWS -
+			              (r.t->last[3] + 4096)) * c.raise;
+			assert_true(r.t->last[3] <= 64);
+			assert_true(fabs(r.t->bias.w[3] - want) < 0.5);
+			run_close(&r);
+		}
+}
+
 static void k_falls_from_ten_times_as_many(void **state)
 {
 	struct train_cfg c = config(TRAIN_R1);
@@ -858,6 +890,7 @@ int main(void)
 		cmocka_unit_test(given_weights_survive_the_round_trip),
 		cmocka_unit_test(saved_and_loaded_goes_on_to_the_bit),
 		cmocka_unit_test(variants_keep_their_mean),
+		cmocka_unit_test(quiet_latents_are_raised),
 		cmocka_unit_test(k_falls_from_ten_times_as_many),
 		cmocka_unit_test(bad_values_name_layer_and_row),
 		cmocka_unit_test(outputs_all_alike_are_refused),
