@@ -46,7 +46,7 @@ struct dev_seqs {
 /* One linear map: w is a [d_out, d_in] tensor in any float or quantised dtype,
  * in device memory (a CPU tensor may be a mapped file's); bias [d_out] or
  * NULL. Sums may be taken in less than f32 exactness, to 1e-5 of the product
- * of the norms of a row of x and a row of w. */
+ * of the norms of a row of x and a row of w (see dev_ops.exact). */
 struct dev_linear {
 	const struct tensor *w;
 	const float *bias;
@@ -81,6 +81,10 @@ struct dev_ops {
 	            size_t k, float alpha, const float *a, size_t lda,
 	            const float *b, size_t ldb, float beta, float *c,
 	            size_t ldc, struct err *e);
+
+	/* on: from now on linear keeps f32 exactness, at a price in speed; off:
+	 * as at first. Returns what it was. */
+	int (*exact)(struct dev *d, int on);
 
 	/* out[n,d_out] = x[n,d_in] W^T + bias, for each of `count` weights over
 	 * the same x. */

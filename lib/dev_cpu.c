@@ -94,6 +94,15 @@ size_t dev_cpu_grain(size_t row_values)
 	return rows ? rows : 1;
 }
 
+static int cpu_exact(struct dev *d, int on)
+{
+	struct dev_cpu *c = (struct dev_cpu *)d;
+	int was = c->exact;
+
+	c->exact = on;
+	return was;
+}
+
 static const struct dev_ops ops = {
 	.name = "cpu",
 	.tc = &dev_cpu_tc,
@@ -106,6 +115,7 @@ static const struct dev_ops ops = {
 	.copy = cpu_copy,
 	.sync = cpu_sync,
 	.place = cpu_place,
+	.exact = cpu_exact,
 	.gemm = dev_cpu_gemm,
 	.linear = dev_cpu_linear,
 	.embed = dev_cpu_embed,

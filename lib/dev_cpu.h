@@ -17,6 +17,7 @@ struct dev_cpu {
 	struct dev base;
 	const struct vec_ops *vec;
 	int amx;		/* dev_cpu_amx.h may be used */
+	int exact;		/* but not now: dev_ops.exact */
 	uint16_t *packed;	/* a left operand for it */
 	size_t packed_cap;
 	char **scratch;		/* one block per thread */

@@ -237,7 +237,8 @@ int dev_cpu_linear(struct dev *d, const float *x, size_t n,
 			return -1;
 	if (n <= FEW_ROWS)
 		return few_rows(&g, e);
-	if (g.dev->amx && n >= AMX_MIN_ROWS && g.d_in >= AMX_MIN_IN)
+	if (g.dev->amx && !g.dev->exact && n >= AMX_MIN_ROWS &&
+	    g.d_in >= AMX_MIN_IN)
 		return amx(&g, e);
 	for (i = 0; i < count; i++)
 		if (dev_cpu_gemm_weight(g.dev, x, n, &l[i], e) < 0)

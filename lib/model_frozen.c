@@ -106,7 +106,7 @@ int model_frozen_set(struct model_frozen *f, const uint32_t *ids, size_t n,
 	const size_t start[2] = { 0, n };
 	const struct model_batch b = { ids, n, start, 1 };
 	struct model_run *run = NULL;
-	int rc = -1;
+	int rc = -1, was;
 
 	keep_free(f);
 	if (n == 0)
@@ -118,7 +118,11 @@ int model_frozen_set(struct model_frozen *f, const uint32_t *ids, size_t n,
 		goto done;
 	memcpy(f->ids, ids, n * sizeof(*ids));
 	model_run_keep(run, &f->keep);
-	if ((rc = model_forward(run, &b, (int)c->n_layers - 1, tap, ctx, e)))
+	/* one pass that every effect depends on, errors most of all */
+	was = ops(f->m)->exact(f->m->dev, 1);
+	rc = model_forward(run, &b, (int)c->n_layers - 1, tap, ctx, e);
+	ops(f->m)->exact(f->m->dev, was);
+	if (rc)
 		goto done;
 	rc = -1;
 	if (ops(f->m)->copy(f->m->dev, f->resid, model_resid(run),
