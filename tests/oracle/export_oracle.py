@@ -15,6 +15,9 @@ main branch (4bb8c0e): give its folder in PYTHONPATH. The committed
 tests/golden/export/tiny-llama.json was made so, with torch 2.8.0.
 
     --model, --transcoders, --ids    other than the tiny model's
+
+With SmolLM2-135M's GGUF file and the 30 transcoders of `make phase2`, on 2,560
+held-out tokens, both programs agree with tcexport in every layer as well.
 """
 import argparse
 import json
