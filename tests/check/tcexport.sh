@@ -25,7 +25,7 @@ lines = list(map(json.loads, sys.stdin)); n = sum(map(len, lines)) // 2; at = 0
 for ids in lines:
     if at >= n: print(json.dumps(ids))
     at += len(ids)' <"$golden/export/ids" | tests/lib/acts.py tokens 2048 >"$w/second"
-ex() { local out=$1; shift; tcexport --model "$model" --transcoders "$tc" --tokens 0 --out "$w/$out" "$@" <"$w/tok" >"$w/$out.jsonl"; }
+ex() { local out=$1; shift; tcexport --model "$model" --transcoders "$tc" --tokens 0 --thresholds layer --out "$w/$out" "$@" <"$w/tok" >"$w/$out.jsonl"; }
 check 'circuit-tracer, thresholds' ex ct
 check 'circuit-tracer, TopK' ex topk --activation topk
 check 'SAELens' ex lens --format saelens

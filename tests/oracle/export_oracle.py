@@ -103,7 +103,7 @@ def tensors(path):
 def export(form, activation, *more):
     out = f"{work}/{form}-{activation}"
     lines = tool("tcexport", "--model", a.model, "--transcoders", a.transcoders, "--tokens",
-                 "0", "--format", form, "--activation", activation, "--out", out, *more,
+                 "0", "--thresholds", "layer", "--format", form, "--activation", activation, "--out", out, *more,
                  stdin=tokens)
     return out, [json.loads(s) for s in lines.splitlines()]
 
