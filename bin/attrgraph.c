@@ -153,6 +153,7 @@ struct job {
 	struct stream_out *stream;
 	struct timespec begun;
 	size_t n_done;
+	json_t *slugs;		/* how often each was given */
 };
 
 static double seconds_since(const struct timespec *t)
@@ -372,11 +373,23 @@ static int check_prompt(struct job *j, size_t n, struct err *e)
 	               "MiB, %zu MiB are left", n, need >> 20, have >> 20);
 }
 
-static char *slug_of(const struct job *j, const struct attrgraph_prompt *p,
+/* A second graph of a name has a number behind it. */
+static char *slug_of(struct job *j, const struct attrgraph_prompt *p,
                      struct err *e)
 {
-	return j->o->slug ? mem_strdup(j->o->slug, e)
-	                  : attrgraph_name(p->slug[0] ? p->slug : p->text, e);
+	char *slug = j->o->slug ? mem_strdup(j->o->slug, e)
+		: attrgraph_name(p->slug[0] ? p->slug : p->text, e), *other;
+	json_int_t n;
+
+	if (!slug)
+		return NULL;
+	n = json_integer_value(json_object_get(j->slugs, slug)) + 1;
+	json_object_set_new(j->slugs, slug, json_integer(n));
+	if (n == 1)
+		return slug;
+	other = mem_printf(e, "%s-%lld", slug, (long long)n);
+	mem_free(slug);
+	return other;
 }
 
 static int finish(struct job *j, const struct attrgraph_prompt *p,
@@ -637,7 +650,7 @@ int main(int argc, char **argv)
 	struct cli_common c;
 	struct err e = { 0 };
 	struct sigaction act = { .sa_handler = on_signal };
-	struct job j = { .o = &o, .c = &c };
+	struct job j = { .o = &o, .c = &c, .slugs = json_object() };
 	int first = cli_parse(&tool, argc, argv, &o, sizeof(o), &c), rc;
 
 	j.intervene = first < argc;
@@ -656,6 +669,7 @@ int main(int argc, char **argv)
 		cli_die(&tool, &e);
 	if (j.intervene || o.plan || (!o.out && strcmp(o.format, "graph")))
 		cli_close_stdout(&tool);
+	json_decref(j.slugs);
 	free(c.command);
 	free(o.prompt.item);
 	free(o.at.item);

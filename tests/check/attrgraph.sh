@@ -25,7 +25,7 @@ ok $? 'threads do not show'
 for i in $(seq 400); do echo "{\"slug\": \"g$i\", \"text\": \"the quick brown fox $i\"}"; done > p.jsonl
 attrgraph -m "$M" -t "$M/transcoders" --prompts p.jsonl -o d -n 60 2> err &
 pid=$!
-for _ in $(seq 500); do [ -e d/g3.json ] && break; sleep 0.01; done
+for _ in $(seq 3000); do [ -e d/g3.json ] && break; sleep 0.01; done
 kill -INT $pid
 wait $pid
 rc=$?

@@ -646,6 +646,9 @@ static void plans_come_near(void **state)
 	assert_int_equal(attr_plan(b.attr, &o, 0, &q, &e), 0);
 	assert_true(q.seconds == 0);
 	assert_int_equal(q.disk_bytes, p.rows_bytes - 1000);
+	assert_true(mem_resident() > 1 << 20);
+	assert_true(mem_resident() <= mem_resident_most() + (64 << 10));
+	assert_true(mem_available() > 0);
 	tear_down(&b);
 }
 
