@@ -33,7 +33,6 @@ struct attr_rows;
 struct attr_rows *attr_rows_new(size_t mem_bytes, const char *scratch,
                                 struct err *e);
 void attr_rows_free(struct attr_rows *r);	/* NULL is legal */
-size_t attr_rows_count(const struct attr_rows *r);
 /* A copy of n values becomes the next row. */
 int attr_rows_add(struct attr_rows *r, const float *row, size_t n,
                   struct err *e);

@@ -101,11 +101,6 @@ void attr_rows_free(struct attr_rows *r)
 	mem_free(r);
 }
 
-size_t attr_rows_count(const struct attr_rows *r)
-{
-	return r->n;
-}
-
 static int open_file(struct attr_rows *r, struct err *e)
 {
 	char *path = mem_printf(e, "%s/attr.XXXXXX", r->scratch);

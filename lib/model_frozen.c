@@ -248,11 +248,6 @@ void model_frozen_free(struct model_frozen *f)
 	mem_free(f);
 }
 
-const float *model_frozen_resid(const struct model_frozen *f)
-{
-	return f->resid;
-}
-
 int model_frozen_logits(struct model_frozen *f, size_t pos, float *logits,
                         struct err *e)
 {

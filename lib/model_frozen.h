@@ -29,8 +29,6 @@ void model_frozen_free(struct model_frozen *f);	/* NULL is legal */
 int model_frozen_set(struct model_frozen *f, const uint32_t *ids, size_t n,
                      model_tap_fn *tap, void *ctx, struct err *e);
 
-/* The residual stream behind the last layer, [n, d_model] device. */
-const float *model_frozen_resid(const struct model_frozen *f);
 /* logits[n_vocab] (host) at a position. */
 int model_frozen_logits(struct model_frozen *f, size_t pos, float *logits,
                         struct err *e);
