@@ -195,6 +195,10 @@ fuzz:
 bench: all $(BENCH)
 	@BIN=$(abspath $(BIN)) tests/bench/run
 
+## quality: recipes of training against sparsify's, into DIR (hours; r1-training(7))
+quality: all
+	@BIN=$(abspath $(BIN)) tests/bench/quality.sh $(CELLS)
+
 -include pipelines/main.mk
 
-.PHONY: all help deps install uninstall clean test bench fuzz check-layers force
+.PHONY: quality all help deps install uninstall clean test bench fuzz check-layers force
