@@ -415,6 +415,27 @@ static void row_sizes(const struct attr *a, const struct attr_want *w, size_t n,
 	}
 }
 
+/* Bytes of the largest tile of w[n], which is sorted by place. */
+static double tile_bytes(const struct run *r, const struct attr_want *w,
+                         size_t n)
+{
+	const struct attr *a = r->a;
+	const struct attr_steps s = attr_steps_of(a);
+	size_t per_layer = a->n_features / s.n_layers + a->n, i, m, len;
+	double most = 0, bytes;
+
+	for (i = 0; i < n; i += m) {
+		m = next_tile(r, w + i, n - i);
+		len = attr_steps_length(&s, w[i].layer, w[i].pos);
+		bytes = (double)model_frozen_bytes(a->model, w[i].pos + 1, m) +
+			(double)m * sizeof(float) *
+			((double)(w[i].pos + 1) * model_cfg(a->model)->d_model +
+			 2.0 * (double)per_layer + (double)len);
+		most = fmax(most, bytes);
+	}
+	return most;
+}
+
 /* The plan from a turn's choice w[n] of max features, but for seconds. */
 static void foresee(const struct run *r, const struct attr_want *w, size_t n,
                     size_t max, struct attr_plan *out)
@@ -422,17 +443,14 @@ static void foresee(const struct run *r, const struct attr_want *w, size_t n,
 	const struct attr *a = r->a;
 	double times = n ? (double)max / (double)n : 0, rows, graph, in_memory;
 	double now = (double)mem_resident(), most = (double)mem_resident_most();
-	double work = (double)r->o->tile_bytes * 1.5, peak;
+	double peak;
 
 	row_sizes(a, w, n, (double)max / (double)(a->n_features + 1), &rows,
 	          &graph);
 	rows *= times;
 	graph *= times;
 	in_memory = fmin(rows, (double)r->o->rows_bytes);
-	/* tiles do not grow beyond what there is to do */
-	work = fmin(work, rows * 2 + (double)model_frozen_bytes(a->model, a->n,
-	                                                        1));
-	peak = now + in_memory + fmax(work, graph);
+	peak = now + in_memory + fmax(tile_bytes(r, w, n), graph);
 	out->features = max;
 	out->rows_bytes = (size_t)rows;
 	out->disk_bytes = (size_t)(rows - in_memory);
@@ -521,13 +539,14 @@ size_t attr_prompt_bytes(const struct attr *a, size_t n)
 
 /* ---- all of it ---- */
 
-/* ERR_MEM when what is planned is more than there is. */
-static int check_memory(const struct run *r, const struct attr_want *w,
-                        size_t n, size_t max, struct err *e)
+/* ERR_MEM when what is planned is more than there is. Sorts w. */
+static int check_memory(const struct run *r, struct attr_want *w, size_t n,
+                        size_t max, struct err *e)
 {
 	size_t have = mem_available(), now = mem_resident();
 	struct attr_plan p;
 
+	qsort(w, n, sizeof(*w), by_place);
 	foresee(r, w, n, max, &p);
 	if (p.peak_bytes <= now || p.peak_bytes - now <= have)
 		return 0;
