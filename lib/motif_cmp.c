@@ -216,7 +216,8 @@ static int check_head(struct motif_cmp *c, const struct stream_in *s,
                       struct err *e)
 {
 	static const char *const same[] = {
-		"threshold", "min_gap", "max_gap", "errors", "igraph", "swaps"
+		"threshold", "density", "min_gap", "max_gap", "errors",
+		"igraph", "swaps"
 	};
 	const json_t *h = stream_header(s);
 	json_t *prov = json_object_get(h, "prov");
@@ -234,9 +235,9 @@ static int check_head(struct motif_cmp *c, const struct stream_in *s,
 		const json_t *a = json_object_get(c->head, same[i]);
 		const json_t *b = json_object_get(h, same[i]);
 
-		if (a && b && json_is_number(a) && json_is_number(b)
+		if (json_is_number(a) && json_is_number(b)
 		    ? json_number_value(a) != json_number_value(b)
-		    : !json_equal(a, b))
+		    : a != b && !json_equal(a, b))
 			return err_set(e, ERR_FORMAT, "%s and %s differ in %s: "
 			               "their counts do not compare",
 			               c->head_path, stream_name(s), same[i]);

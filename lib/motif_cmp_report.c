@@ -487,8 +487,8 @@ static json_t *settings(const struct motif_cmp *c)
 		"average", "complete", "single", "ward"
 	};
 	static const char *const of_streams[] = {
-		"threshold", "min_gap", "max_gap", "errors", "igraph", "swaps",
-		"n"
+		"threshold", "density", "min_gap", "max_gap", "errors",
+		"igraph", "swaps", "n"
 	};
 	json_t *o = json_pack("{s:s,s:s,s:f,s:I,s:I,s:f}", "measure",
 		measure[c->o.measure], "linkage", linkage[c->o.linkage],
