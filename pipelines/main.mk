@@ -15,12 +15,13 @@ RELEASE ?= smollm2-135m
 PROFILE ?= quick
 DATA ?= data
 
-PHASES := phase0 phase1 phase2
-LATER := phase3 phase4 phase5 phase6
+PHASES := phase0 phase1 phase2 phase4
+LATER := phase3 phase5 phase6
 
 ## phase0: model, corpus and tokens of RELEASE, under DATA/RELEASE/PROFILE
 ## phase1: a grid of configurations on pilot layers, and which is best
 ## phase2: a transcoder for each layer, evaluation, plots, report.md
+## phase4: motifs of the graphs there are, sets compared, motifs/report.md
 $(PHASES): phases ;
 
 phases: $(TOOLS:%=$(BIN)/%)

@@ -38,6 +38,7 @@ ifdef sweeping
 include pipelines/phase1.mk
 endif
 include pipelines/phase2.mk
+include pipelines/phase4b.mk
 
-.PHONY: phase0 phase1 phase2 force
+.PHONY: phase0 phase1 phase2 phase4 force
 force: ;
