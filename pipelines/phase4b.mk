@@ -88,10 +88,10 @@ $(M)/even.json: $(SETS:%=$(M)/even/%.mot) $(D)/.want/compare
 	$(call say,COMPARE)$(call into,$(motifcmp) $(SETS:%=$(M)/even/%.mot))
 
 # Thinking against answers, where the release's prompts have both.
-part = $(motifcount) --part $1 $(GRAPHS)/*.json >$(M)/$1.part.mot
+count_part = $(motifcount) --part $1 $(GRAPHS)/*.json >$(M)/$1.part.mot
 $(M)/parts.json: $(if $(own),$(call in_set,$(RELEASE)) $(D)/.want/set-$(RELEASE)) $(D)/.want/motifs $(D)/.want/compare
 ifneq ($(own),)
-	$(call say,PARTS)$(call into,$(call part,think) && $(call part,answer) && \
+	$(call say,PARTS)$(call into,$(call count_part,think) && $(call count_part,answer) && \
 		if r1() { $(BIN)/r1cat -n 1 $(M)/$$1.part.mot | grep -q .; }; r1 think && r1 answer; \
 		then $(motifcmp) think=$(M)/think.part.mot answer=$(M)/answer.part.mot; else echo null; fi)
 else

@@ -1,5 +1,5 @@
 #!/bin/bash
-# readme.sh: the pipes of README's "By hand" work, on a tiny model. TAP.
+# readme.sh: the pipes of README work, on a tiny model and a published graph. TAP.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 : "${BIN:=$PWD/bin}"
@@ -15,7 +15,11 @@ for i in $(seq 300); do echo "the reader of stream $i is told where it was cut $
 head -n 60 corpus.txt >held.txt
 head -n 5 corpus.txt >notes.txt
 sed -n '/^## By hand/,/^Or let make/s/^    \([^#].*\)/\1/p' "$readme" >lines
-[ "$(wc -l <lines)" -ge 5 ] || { echo "not ok readme: no pipes found"; exit 1; }
+# and those of "Wiring", on the graph it names
+ln -s "${readme%/*}/data" data
+export G=data/graphs/haiku/capital-state-dallas.json
+sed -n '/^## Wiring/,/^## By hand/s/^    \(motif.*\)/\1/p' "$readme" >>lines
+[ "$(wc -l <lines)" -ge 7 ] || { echo "not ok readme: no pipes found"; exit 1; }
 while IFS= read -r line; do
 	if bash -o pipefail -c "$line" >out 2>err </dev/null && { [ -s out ] || [ -s eval.json ] || [ -d ckpt ]; }
 	then echo "ok readme: ${line%% *} ... ${line##*| }"
