@@ -87,12 +87,15 @@ int label_form_parse(enum label_form f, size_t n_items, const char *text,
 
 /*
  * A prompt is a text file: lines that begin with # in front are comments; a
- * line "@system" and a line "@user" begin its parts. {examples}, {promoted},
- * {suppressed}, {where}, {tags}, {label}, {items} and {n} are filled in.
+ * line "@system" and a line "@user" begin its parts. {examples}, {marked},
+ * {promoted}, {suppressed}, {where}, {tags}, {label}, {items} and {n} are filled
+ * in. Parts "@explanation" and "@label" are how these begin in an answer, for a
+ * local model.
  */
 struct label_prompt {
 	char *version;		/* its name, or NAME@DIGEST of a user's file */
 	char *system, *user;
+	char *begin[2];		/* explanation, label; or NULL */
 };
 
 /* name: one of those built in (data/prompts/label), or a path (it holds a
@@ -122,6 +125,7 @@ struct label_ask {
 	size_t n_items;
 	int attempt;		/* from 1 */
 	char *system, *user;
+	const char *begin[2];	/* of the prompt, "" for nothing */
 };
 
 void label_ask_free(struct label_ask *a);

@@ -25,7 +25,8 @@ static int is_path(const char *name)
 	return strchr(name, '/') || (n > 4 && !strcmp(name + n - 4, ".txt"));
 }
 
-/* The lines between `mark` and the next mark or the end; for mem_free. */
+/* The lines between `mark` and the next mark or the end; for mem_free. NULL, with
+ * e set unless it is NULL, when there are none. */
 static char *part_of(const char *text, size_t n, const char *mark,
                      const char *name, struct err *e)
 {
@@ -64,6 +65,8 @@ static int read_prompt(struct label_prompt *p, const char *name,
 	const char *base = strrchr(name, '/');
 	size_t len;
 
+	p->begin[0] = part_of(text, n, "@explanation", name, NULL);
+	p->begin[1] = part_of(text, n, "@label", name, NULL);
 	base = base ? base + 1 : name;
 	len = strlen(base);
 	if (sha256_bytes(text, n, hex, e) < 0 ||
@@ -108,6 +111,8 @@ void label_prompt_free(struct label_prompt *p)
 	mem_free(p->version);
 	mem_free(p->system);
 	mem_free(p->user);
+	mem_free(p->begin[0]);
+	mem_free(p->begin[1]);
 	*p = (struct label_prompt){ 0 };
 }
 
@@ -310,6 +315,40 @@ static int put_examples(struct text *t, const struct fill *x, struct err *e)
 	return 0;
 }
 
+/* The marked runs of the examples, each different one once. */
+static int put_marked(struct text *t, const struct fill *x, struct err *e)
+{
+	size_t n_show = x->f->show.n < x->p->n_show ? x->f->show.n
+	                                            : x->p->n_show;
+	size_t i, j, n, from = t->n, at;
+	const char *s, *same;
+
+	for (i = 0; i < n_show; i++) {
+		const struct label_ctx *c = &x->f->show.c[i];
+
+		active(c, x->mark);
+		for (j = 0; j < c->n; j++) {
+			if (!x->mark[j] || (j && x->mark[j - 1]))
+				continue;
+			at = t->n;
+			for (; j < c->n && x->mark[j]; j++) {
+				s = bytes_of(x->p->tok, c->ids[j], &n);
+				if (put(t, s, n, e) < 0)
+					return -1;
+			}
+			if (tidy(t, at, e) < 0 || put_str(t, ",", e) < 0)
+				return -1;
+			same = strstr(t->s + from, t->s + at);
+			if (same != t->s + at && (same == t->s + from ||
+			                          same[-1] == ','))
+				t->s[t->n = at] = 0;
+		}
+	}
+	if (t->n > from)
+		t->s[--t->n] = 0;
+	return 0;
+}
+
 static int put_items(struct text *t, const struct fill *x, struct err *e)
 {
 	char line[40];
@@ -352,6 +391,8 @@ static int put_word(struct text *t, const char *word, size_t n,
 #define IS(s) (n == sizeof(s) - 1 && !memcmp(word, s, n))
 	if (IS("examples")) {
 		rc = put_examples(t, x, e);
+	} else if (IS("marked")) {
+		rc = put_marked(t, x, e);
 	} else if (IS("promoted")) {
 		rc = put_tokens(t, x->p->tok, x->f->promoted,
 		                x->f->n_promoted, e);
@@ -416,9 +457,10 @@ static int set_id(const struct label_plan *p, struct label_ask *a,
                   struct err *e)
 {
 	char hex[SHA256_HEX];
-	char *all = mem_printf(e, "%s%c%d%c%zu%c%s%c%s%c%s", p->model, 1,
+	char *all = mem_printf(e, "%s%c%d%c%zu%c%s%c%s%c%s%c%s%s", p->model, 1,
 	                       (int)a->form, 1, a->n_items, 1, p->extra, 1,
-	                       a->system, 1, a->user);
+	                       a->system, 1, a->user, 1,
+	                       a->begin[0], a->begin[1]);
 	int rc = all ? sha256_bytes(all, strlen(all), hex, e) : -1;
 
 	if (rc == 0)
@@ -443,6 +485,9 @@ static int build(const struct label_plan *p, struct fill *x,
 	a->layer = x->f->layer;
 	a->latent = x->f->id;
 	a->kind = x->kind;
+	for (i = 0; i < 2; i++)
+		a->begin[i] = p->prompt[x->kind].begin[i]
+		              ? p->prompt[x->kind].begin[i] : "";
 	a->attempt = 1;
 	if ((x->mark = mem_array(longest, 1, e)) &&
 	    (a->system = fill_in(p->prompt[x->kind].system, x, e)) &&

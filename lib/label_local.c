@@ -143,13 +143,18 @@ static int look(struct label_local *l, struct err *e)
 	return 0;
 }
 
-/* The most likely token without the kinds in `not`. */
-static uint32_t likeliest(const struct label_local *l, int not)
+/* The most likely token without the kinds in `not`. A pair of tokens that has
+ * come since `from` does not come again: small models repeat themselves. */
+static uint32_t likeliest(struct label_local *l, int not, size_t from)
 {
 	uint32_t best = 0;
 	float top = -INFINITY;
 	uint32_t i;
+	size_t k;
 
+	for (k = from + 1; k < l->n; k++)
+		if (l->ids[k - 1] == l->ids[l->n - 1])
+			l->logits[l->ids[k]] = -INFINITY;
 	for (i = 0; i < l->n_vocab; i++)
 		if (!(l->kind[i] & not) && l->logits[i] > top) {
 			top = l->logits[i];
@@ -158,11 +163,24 @@ static uint32_t likeliest(const struct label_local *l, int not)
 	return best;
 }
 
+/* Where a text that was cut off ends well: behind its last whole word, or n. */
+static size_t whole_words(const char *s, size_t n)
+{
+	size_t i = n;
+
+	while (i && s[i - 1] != ' ')
+		i--;
+	while (i && strchr(" ,;:(-", s[i - 1]))
+		i--;
+	return i ? i : n;
+}
+
 /* A string up to its closing quote: the text without it, as JSON. */
 static json_t *say(struct label_local *l, int max, struct err *e)
 {
 	char *text = NULL;
 	size_t n = 0, cap = 0, len;
+	size_t from = l->n;
 	json_t *j = NULL;
 	int i;
 
@@ -172,7 +190,7 @@ static json_t *say(struct label_local *l, int max, struct err *e)
 
 		if (look(l, e) < 0)
 			goto done;
-		id = likeliest(l, i ? BARRED : BARRED | QUOTE | BLANK);
+		id = likeliest(l, i ? BARRED : BARRED | QUOTE | BLANK, from);
 		s = tok_bytes(l->t, id, &len);
 		quote = memchr(s, '"', len);
 		if (quote)
@@ -186,6 +204,8 @@ static json_t *say(struct label_local *l, int max, struct err *e)
 		if (add_id(l, id, e) < 0)
 			goto done;
 	}
+	if (i == max)
+		n = whole_words(text, n);
 	j = eval_json_string(text ? text : "", n, e);
 done:
 	mem_free(text);
@@ -258,17 +278,28 @@ static int fill_bits(struct label_local *l, size_t n, json_t *obj,
 	return 0;
 }
 
+/* start: what the string begins with, "" for nothing. */
 static int fill_string(struct label_local *l, const char *before,
-                       const char *key, int max, json_t *obj, struct err *e)
+                       const char *start, const char *key, int max,
+                       json_t *obj, struct err *e)
 {
+	char *text;
 	json_t *s;
 
-	if (add_text(l, before, 0, e) < 0 || !(s = say(l, max, e)))
+	if (add_text(l, before, 0, e) < 0 || add_text(l, start, 0, e) < 0 ||
+	    !(s = say(l, max, e)))
 		return -1;
-	return json_object_set_new(obj, key, s);
+	text = mem_printf(e, "%s%s", start, json_string_value(s));
+	json_decref(s);
+	if (!text)
+		return -1;
+	json_object_set_new(obj, key, json_string(text));
+	mem_free(text);
+	return 0;
 }
 
-static int fill_label(struct label_local *l, json_t *obj, struct err *e)
+static int fill_label(struct label_local *l, const char *const *begin, json_t *obj,
+                      struct err *e)
 {
 	static const char *const digit[] = {
 		"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"
@@ -280,9 +311,9 @@ static int fill_label(struct label_local *l, json_t *obj, struct err *e)
 	};
 	int got, i;
 
-	if (fill_string(l, "{\"explanation\": \"", "explanation", WHY_TOKENS,
-	                obj, e) < 0 ||
-	    fill_string(l, "\", \"label\": \"", "label", LABEL_TOKENS, obj,
+	if (fill_string(l, "{\"explanation\": \"", begin[0],
+	                "explanation", WHY_TOKENS, obj, e) < 0 ||
+	    fill_string(l, "\", \"label\": \"", begin[1], "label", LABEL_TOKENS, obj,
 	                e) < 0 ||
 	    add_text(l, "\", \"tags\": [\"", 0, e) < 0 ||
 	    (got = choose(l, label_tags, LABEL_N_TAGS, e)) < 0)
@@ -360,7 +391,7 @@ int label_local_answer(struct label_local *l, const struct label_ask *a,
 	if (rc == 0)
 		rc = a->form == LABEL_FORM_BITS
 		     ? fill_bits(l, a->n_items, obj, e)
-		     : fill_label(l, obj, e);
+		     : fill_label(l, a->begin, obj, e);
 	if (rc)
 		goto done;
 	rc = -1;

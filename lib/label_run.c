@@ -321,14 +321,44 @@ static int next_ask(struct label_work *w, struct label_ask *a, struct err *e)
 
 /* ---- a model that runs here ---- */
 
+/* All labels first, then each kind of test: prompts of a kind begin alike, and
+ * what they share is computed once. */
+static void pick_kind(struct label_work *w, enum label_kind *kind)
+{
+	size_t i, best = 0;
+	struct label_ask t;
+
+	for (i = 1; i < w->n_queue; i++) {
+		int now = w->queue[i].kind == *kind;
+		int was = w->queue[best].kind == *kind;
+
+		if (now > was || (!was && w->queue[i].kind <
+		                  w->queue[best].kind))
+			best = i;
+	}
+	if (!w->n_queue)
+		return;
+	*kind = w->queue[best].kind;
+	t = w->queue[best];
+	w->queue[best] = w->queue[w->n_queue - 1];
+	w->queue[w->n_queue - 1] = t;
+}
+
 static int run_local(struct label_work *w, struct err *e)
 {
+	enum label_kind kind = LABEL_LABEL;
 	struct label_ask a;
 	char *body;
 	size_t n;
 	int got;
 
-	while ((got = next_ask(w, &a, e)) > 0) {
+	while (w->next < w->s->n)
+		if (label_work_begin(w, w->next++, e) < 0)
+			return -1;
+	for (;;) {
+		pick_kind(w, &kind);
+		if ((got = next_ask(w, &a, e)) <= 0)
+			return got;
 		if (label_work_stopped(w)) {
 			label_ask_free(&a);
 			return err_set(e, ERR_STOP, "stopped; run it again to "
@@ -350,7 +380,6 @@ static int run_local(struct label_work *w, struct err *e)
 			return -1;
 		tell(w);
 	}
-	return got;
 }
 
 /* ---- an API, one request an answer ---- */
