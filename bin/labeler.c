@@ -35,6 +35,7 @@ struct opts {
 	const char *prices;
 	int dry_run;
 	int64_t assume;
+	const char *import;
 	int export;
 	const char *to, *neuronpedia;
 };
@@ -112,6 +113,8 @@ static const struct cli_opt options[] = {
 	         "ask nothing: print what it would take, as JSON"),
 	CLI_LONG(0, "assume", struct opts, assume, "N", 1, 1e9, "1",
 	         "with --dry-run and no examples: so many latents"),
+	CLI_STR(0, "import", struct opts, import, "FILE", NULL,
+	        "ask nothing: take the labels of this stream labels/1"),
 	CLI_FLAG('x', "export", struct opts, export,
 	         "ask and read nothing: write what the database holds"),
 	CLI_CHOICE(0, "to", struct opts, to,
@@ -122,10 +125,17 @@ static const struct cli_opt options[] = {
 	CLI_END
 };
 
+/* Where things are and how patiently they are asked for. */
+static const char *const unrecorded[] = {
+	"db", "key-file", "import", "prices", "max-usd", "concurrency", "tries",
+	"wait", "wait-max", "deadline", "poll", "batch-size", NULL
+};
+
 static const struct cli_tool tool = {
 	.name = "labeler",
 	.brief = "name latents with a language model, and test the names",
-	.options = options
+	.options = options,
+	.unrecorded = unrecorded
 };
 
 static volatile sig_atomic_t stopped;
@@ -249,7 +259,8 @@ static int set_server(struct run *r, struct err *e)
 	                r->o->key_file, anthropic ? "ANTHROPIC_API_KEY"
 	                                          : "OPENAI_API_KEY", e) < 0)
 		return -1;
-	if (!r->key.text && !r->o->base_url && !r->o->dry_run)
+	if (!r->key.text && !r->o->base_url && !r->o->dry_run &&
+	    !r->o->import)
 		return err_set(e, ERR_USAGE, "no key: set %s or give "
 		               "--key-file", anthropic ? "ANTHROPIC_API_KEY"
 		                                       : "OPENAI_API_KEY");
@@ -270,7 +281,7 @@ static int set_model(struct run *r, struct err *e)
 	struct log log = cli_log(&tool);
 	const char *base;
 
-	if (r->wire.who != LABEL_LOCAL || o->dry_run) {
+	if (r->wire.who != LABEL_LOCAL || o->dry_run || o->import) {
 		r->plan.model = r->wire.model = o->model;
 	} else {
 		if (!(r->dev = dev_open(r->c->device, r->c->threads, e)) ||
@@ -469,9 +480,8 @@ static int ask(struct run *r, struct metrics *m, struct err *e)
 }
 
 static int write_out(const struct opts *o, const struct cli_common *c,
-                     struct label_db *db, struct err *e)
+                     struct sql *s, struct err *e)
 {
-	struct sql *s = label_db_sql(db);
 	const char *slash;
 	char *model;
 	int rc;
@@ -495,23 +505,36 @@ static int write_out(const struct opts *o, const struct cli_common *c,
 	return rc;
 }
 
+/* Without touching the file. */
+static int export(const struct opts *o, const struct cli_common *c,
+                  struct err *e)
+{
+	struct sql *s = sql_open(o->db, 0, e);
+	int rc = s ? write_out(o, c, s, e) : -1;
+
+	sql_close(s);
+	return rc;
+}
+
 static int run(struct run *r, struct metrics *m, struct err *e)
 {
 	const struct opts *o = r->o;
 
 	if (o->export)
-		return (r->db = label_db_open(o->db, e))
-		       ? write_out(o, r->c, r->db, e) : -1;
+		return export(o, r->c, e);
 	if (set_up(r, e) < 0 ||
 	    (o->db && !(r->db = label_db_open(o->db, e))) ||
 	    read_set(r, e) < 0)
 		return -1;
 	if (o->dry_run)
 		return estimate(r, e);
+	if (o->import)
+		return label_out_import(r->db, o->import, o->model, e) < 0
+		       ? -1 : write_out(o, r->c, label_db_sql(r->db), e);
 	if ((r->wire.who == LABEL_LOCAL && set_local(r, e) < 0) ||
 	    ask(r, m, e) < 0)
 		return -1;
-	return write_out(o, r->c, r->db, e);
+	return write_out(o, r->c, label_db_sql(r->db), e);
 }
 
 /* What the table of options cannot say. */

@@ -66,8 +66,11 @@ static const struct cli_opt options[] = {
 };
 
 static const struct cli_tool tool = {
-	"qtok", "turn text into tokens, and tokens into text", "[FILE]...", 0,
-	-1, options
+	.name = "qtok",
+	.brief = "turn text into tokens, and tokens into text",
+	.operands = "[FILE]...",
+	.max_operands = -1,
+	.options = options
 };
 
 static int choice(const char *words, const char *word)

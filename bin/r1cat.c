@@ -42,8 +42,11 @@ static const struct cli_opt options[] = {
 };
 
 static const struct cli_tool tool = {
-	"r1cat", "show, check, join and make streams", "[FILE]...", 0, -1,
-	options
+	.name = "r1cat",
+	.brief = "show, check, join and make streams",
+	.operands = "[FILE]...",
+	.max_operands = -1,
+	.options = options
 };
 
 static int print_json(const json_t *j, int full, struct err *e)

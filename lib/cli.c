@@ -307,8 +307,13 @@ static void record(char **cmd, const char *word)
 	*cmd = p;
 }
 
-static int changes_output(const char *name)
+static int changes_output(const struct cli_tool *t, const char *name)
 {
+	const char *const *no = t->unrecorded;
+
+	for (; no && *no; no++)
+		if (!strcmp(*no, name))
+			return 0;
 	return strcmp(name, "threads") && strcmp(name, "metrics") &&
 	       strcmp(name, "progress");
 }
@@ -376,7 +381,7 @@ int cli_parse(const struct cli_tool *t, int argc, char **argv, void *o,
 			value = argv[++i];
 		}
 		store(t, opt, base, value);
-		if (changes_output(opt->name)) {
+		if (changes_output(t, opt->name)) {
 			char name[64];
 
 			snprintf(name, sizeof(name), "--%s", opt->name);

@@ -62,6 +62,9 @@ struct cli_tool {
 	const char *operands;		/* synopsis of operands, or NULL: none */
 	int min_operands, max_operands;	/* max -1: any number */
 	const struct cli_opt *options;
+	/* options left out of the recorded command because the output does
+	 * not depend on them, closed by NULL; or NULL: none */
+	const char *const *unrecorded;
 };
 
 /* What every tool takes: --device --threads --seed --metrics --progress. */
@@ -73,7 +76,8 @@ struct cli_common {
 	int progress;		/* asked for, or stderr is a terminal */
 	char *command;		/* argv as recorded in a stream's provenance:
 				 * without what cannot change the output
-				 * (threads, metrics, progress) */
+				 * (threads, metrics, progress, the tool's
+				 * own) */
 };
 
 /* Fills o (the tool's struct, zeroed by this call's defaults; size bytes) and

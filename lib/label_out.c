@@ -229,6 +229,113 @@ done:
 	return rc;
 }
 
+/* ---- labels of others ---- */
+
+/* A mark from 0 to 1 as label_answer has it; -1 and e when it is something
+ * else. */
+static int mark(const json_t *row, const char *key, int *out, struct err *e)
+{
+	double v;
+
+	if (json_number(row, key, 0, 1, 0, &v, e) < 0)
+		return -1;
+	*out = (int)lrint(10 * v);
+	return 0;
+}
+
+static uint32_t tags_of(const json_t *row)
+{
+	const json_t *v;
+	uint32_t tags = 0;
+	size_t i;
+	int t;
+
+	json_array_foreach(json_object_get(row, "tags"), i, v)
+		for (t = 0; t < LABEL_N_TAGS; t++)
+			if (json_is_string(v) &&
+			    !strcmp(json_string_value(v), label_tags[t]))
+				tags |= (uint32_t)1 << t;
+	return tags ? tags : 1;
+}
+
+static int import_row(struct label_db *d, const json_t *row, const char *by,
+                      struct err *e)
+{
+	struct label_feature f = { 0 };
+	struct label_answer a = { 0 };
+	struct label_db_key k = { by, "" };
+	const char *label, *why;
+	int64_t layer, id;
+
+	if (json_int(row, "layer", 0, REC_MAX_LAYERS - 1, -1, &layer, e) < 0 ||
+	    json_int(row, "feature_id", 0, UINT32_MAX, -1, &id, e) < 0 ||
+	    json_str(row, "label", NULL, &label, e) < 0 ||
+	    json_str(row, "explanation", "", &why, e) < 0 ||
+	    json_str(row, "model_name", by, &k.model, e) < 0 ||
+	    json_str(row, "prompt_version", "", &k.prompt, e) < 0 ||
+	    mark(row, "quality", &a.quality, e) < 0 ||
+	    mark(row, "interestingness", &a.interest, e) < 0 ||
+	    mark(row, "confidence", &a.confidence, e) < 0)
+		return -1;
+	f.layer = (uint32_t)layer;
+	f.id = (uint32_t)id;
+	if (!label || !*label)
+		return label_db_put_label(d, &k, &f, NULL, NULL, why, e);
+	if (!strcmp(label, "dead feature"))
+		return label_db_put_dead(d, &k, f.layer, f.id, e);
+	a.label = (char *)label;
+	a.why = (char *)why;
+	a.tags = tags_of(row);
+	return label_db_put_label(d, &k, &f, NULL, &a, NULL, e);
+}
+
+static int import_rows(struct label_db *d, struct stream_in *s, const char *by,
+                       struct err *e)
+{
+	const uint8_t *data;
+	struct err in;
+	struct mpk m;
+	json_t *row;
+	size_t n;
+	int got;
+
+	while ((got = stream_read(s, &data, &n, e)) > 0) {
+		in = (struct err){ 0 };
+		m = (struct mpk){ 0 };
+		row = NULL;
+		if (mpk_parse(&m, data, n, &in) == 0 &&
+		    (row = mpk_to_json(m.root, &in)))
+			got = import_row(d, row, by, &in);
+		else
+			got = -1;
+		mpk_free(&m);
+		json_decref(row);
+		if (got < 0)
+			return stream_bad(s, e, "%s", in.msg);
+	}
+	return got;
+}
+
+int label_out_import(struct label_db *d, const char *path, const char *by,
+                     struct err *e)
+{
+	struct stream_in *s = stream_open_in(path, "labels/1", e);
+	int rc;
+
+	if (!s)
+		return -1;
+	rc = label_db_begin(d, e);
+	if (rc == 0) {
+		rc = import_rows(d, s, by, e);
+		if (rc == 0)
+			rc = label_db_commit(d, e);
+		else
+			label_db_rollback(d);
+	}
+	stream_close_in(s);
+	return rc;
+}
+
 /* ---- Neuronpedia ---- */
 
 int label_out_neuronpedia(struct sql *s, const char *model, const char *set,

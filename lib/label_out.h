@@ -1,4 +1,5 @@
-/* label_out: what a database of labels holds, for other programs. */
+/* label_out: what a database of labels holds, for other programs, and labels of
+ * theirs into it. */
 #ifndef R1_LABEL_OUT_H
 #define R1_LABEL_OUT_H
 
@@ -6,6 +7,7 @@
 #include <stdio.h>
 
 #include "err.h"
+#include "label_db.h"
 #include "sql.h"
 #include "stream.h"
 
@@ -21,6 +23,11 @@ int label_out_stream(struct sql *s, const char *path, const char *command,
  * model `model` and the source set `set`. */
 int label_out_neuronpedia(struct sql *s, const char *model, const char *set,
                           FILE *f, struct err *e);
+/* Puts the labels of a stream labels/1 into d: of each record layer,
+ * feature_id and label, and what else of that kind there is. Where none is
+ * named, model_name is by and prompt_version "". */
+int label_out_import(struct label_db *d, const char *path, const char *by,
+                     struct err *e);
 /* Statements that make the database anew. */
 int label_out_sql(struct sql *s, FILE *f, struct err *e);
 

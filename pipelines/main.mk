@@ -15,12 +15,13 @@ RELEASE ?= smollm2-135m
 PROFILE ?= quick
 DATA ?= data
 
-PHASES := phase0 phase1 phase2 phase4
-LATER := phase3 phase5 phase6
+PHASES := phase0 phase1 phase2 phase3 phase4
+LATER := phase5 phase6
 
 ## phase0: model, corpus and tokens of RELEASE, under DATA/RELEASE/PROFILE
 ## phase1: a grid of configurations on pilot layers, and which is best
 ## phase2: a transcoder for each layer, evaluation, plots, report.md
+## phase3: what the latents do: examples, labels, scores, a database
 ## phase4: motifs of the graphs there are, sets compared, motifs/report.md
 $(PHASES): phases ;
 
@@ -32,9 +33,14 @@ DRY := $(findstring n,$(firstword -$(MAKEFLAGS)))
 track: $(BIN)/r1track
 	@FOLLOW='$(FOLLOW)' TRACK_OUT='$(TRACK_OUT)' R1TRACK='$(BIN)/r1track' $(if $(PYTHON),PYTHON='$(PYTHON)') pipelines/track.sh '$(TRACKER)' '$(DATA)/$(RELEASE)/$(PROFILE)' '$(or $(PROJECT),$(RELEASE)-$(PROFILE))'
 
+## cost3: what labels of phase 3 would cost, by model; asks nobody
+## agreement: what the rated sheets RATED=... of phase 3 say
+cost3 agreement: $(TOOLS:%=$(BIN)/%)
+	+@$(MAKE) --no-print-directory -f pipelines/run.mk $@ RELEASE='$(RELEASE)' PROFILE='$(PROFILE)' DATA='$(DATA)' BIN='$(BIN)'
+
 $(LATER):
 	@echo '$@: phase $(@:phase%=%) is not part of this version; there are: $(PHASES)' >&2; exit 2
 
 TRACKER ?= tensorboard
 
-.PHONY: $(PHASES) $(LATER) phases track
+.PHONY: $(PHASES) $(LATER) phases track cost3 agreement

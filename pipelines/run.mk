@@ -38,7 +38,8 @@ ifdef sweeping
 include pipelines/phase1.mk
 endif
 include pipelines/phase2.mk
+include pipelines/phase3.mk
 include pipelines/phase4b.mk
 
-.PHONY: phase0 phase1 phase2 phase4 force
+.PHONY: phase0 phase1 phase2 phase3 phase4 agreement cost3 force
 force: ;

@@ -58,3 +58,13 @@ SWEEP_LR.full := 3e-4 1e-3
 SWEEP_TOKENS.full := 5M 15M
 SWEEP_SKIP.full := yes no
 SWEEP_AT_ONCE.full := 12
+
+# Phase 3: the model labels itself, in minutes a sample of each layer.
+EX_TOKENS.quick := 24k
+EX_OPTS.quick := --top 12 --sample 24 --random 12 --before 23 --after 8
+LABEL_PER_LAYER.quick := 2
+LABEL_OPTS.quick := --show 8 --window 20 --test 6 --per-ask 6
+EX_TOKENS.full := 5M
+EX_OPTS.full := --top 20 --sample 40 --random 20
+LABEL_PER_LAYER.full := 20
+LABEL_OPTS.full := --show 12 --window 32

@@ -18,3 +18,5 @@ SWEEP_LR := 1e-3
 SWEEP_TOKENS := 4k
 SWEEP_SKIP := yes no
 SWEEP_AT_ONCE := 3
+EX_TOKENS := 0
+LABEL_OPTS := --show 4 --test 3 --per-ask 6 --min-frequency 0

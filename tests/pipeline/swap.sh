@@ -18,13 +18,13 @@ for w in 'hf:deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B@' OpenR1-Math c4 'qtok ' 
 	case $plan in *"$w"*) ok "the plan for the real model names $w" ;; *) not "the plan for the real model names $w" ;; esac
 done
 check "planning makes nothing" test ! -e "$S/n"
-for p in 1 3 6; do
+for p in $(sed -n 's/^LATER := //p' pipelines/main.mk | tr -d a-z); do
 	out=$(make phase$p 2>&1) && not "phase$p fails" || case $out in
 	*"phase $p is not part of this version"*) ok "phase$p says that it is not there" ;;
 	*) not "phase$p says that it is not there" ;; esac
 done
 check "help names the phases there are, and no others" bash -c \
-	'[ "$(make help | grep -o "phase[0-9]" | sort -u | tr "\n" " ")" = "phase0 phase2 " ]'
+	'[ "$(make help | grep -o "phase[0-9]" | sort -u | tr "\n" " ")" = "$(sed -n "s/^PHASES := //p" pipelines/main.mk) " ]'
 out=$(run "$S/x" RELEASE=nothing 2>&1)
 case $out in *"no release 'nothing'; there are:"*) ok "a release that is not there" ;; *) not "a release that is not there" ;; esac
 exit $rc

@@ -1,0 +1,75 @@
+# Phase 3: what the latents do: examples, labels, scores, a database.
+#
+#   D/examples.ex         what each latent does on a corpus
+#   D/labels.lab          labels of a sample, as labels/1; labels.csv
+#   D/features.sqlite     all latents, labels, scores (r1-features(5))
+#   D/features.html       the labelled latents with their contexts
+#   D/review.csv          a sheet for a person to rate; `make agreement`
+#   D/phase3.md           the report
+#   D/labels/             where labelling works; holds every answer ever paid for
+#
+# Labels come from the model under study unless LABEL_PROVIDER and LABEL_MODEL
+# name another: LABEL_PROVIDER=anthropic LABEL_MODEL=claude-sonnet-4-5
+# LABEL_EXTRA='--batch --max-usd 50'. `make cost3` says what that would cost.
+
+TOPK ?= $(BIN)/topk-examples
+LABELER ?= $(BIN)/labeler
+LABELS := pipelines/labels.py
+$(call by_profile,EX_TOKENS EX_OPTS LABEL_PER_LAYER LABEL_OPTS)
+LABEL_PROVIDER ?= local
+LABEL_MODEL ?=
+REVIEW ?= 60
+
+# ---- examples -------------------------------------------------------------
+TOPK_OPTS = --max-tokens $(EX_TOKENS) --seed $(SEED) $(EX_OPTS)
+$(eval $(call stamp,examples,$(call program,$(TOPK)) $(TOPK_OPTS)))
+$(D)/examples.ex: $(D)/ckpt.sums $(D)/train.tok $(D)/model.path $(D)/.want/examples
+	$(call say,TOPK)$(call into,$(launch)$(TOPK) --model $(model) --transcoders $(D)/ckpt \
+		$(TOPK_OPTS) $(threads) <$(D)/train.tok)
+
+# ---- labels ---------------------------------------------------------------
+# The working database is known by what it is about, so that answers that were
+# paid for outlive changes of options and of mind.
+LABELER_OPTS = --provider $(LABEL_PROVIDER) --per-layer $(LABEL_PER_LAYER) --seed $(SEED) \
+	$(LABEL_OPTS) $(LABEL_EXTRA)
+labels_db = $(D)/labels/$$(cat $(D)/ckpt.sums $(D)/model.path | sha256sum | cut -c 1-16).sqlite
+label_model = $(if $(filter local,$(LABEL_PROVIDER)),$(model),'$(LABEL_MODEL)')
+$(eval $(call stamp,labels,$(call program,$(LABELER)) $(LABELER_OPTS) $(LABEL_MODEL)))
+ask = $(LABELER) --model $(label_model) --tokenizer $(model) $(LABELER_OPTS) $(threads) --db "$$db" <$(D)/examples.ex
+$(D)/labels.lab: $(D)/examples.ex $(D)/model.path $(D)/.want/labels
+	$(call say,LABEL)mkdir -p $(D)/labels && db=$(labels_db) && export db && $(call into,$(launch)$(ask))
+
+# A labeller of one's own need not know the database.
+labeller := $(filter-out $(BIN)/labeler,$(LABELER))
+$(D)/features.sqlite: $(D)/labels.lab
+	@db=$(if $(labeller),$@.tmp && rm -f "$$db",$(labels_db)) && $(if $(labeller),$(BIN)/labeler --import $(D)/labels.lab --model '$(notdir $(labeller))' \
+		--tokenizer $(model) --to none --db "$$db" <$(D)/examples.ex && )$(PYTHON) $(LABELS) vacuum "$$db" $@.part && mv -f $@.part $@ && rm -f $@.tmp
+
+$(D)/labels.csv: $(D)/features.sqlite
+	@$(call into,$(BIN)/labeler -x --to csv --db $<)
+
+# ---- for people -----------------------------------------------------------
+$(eval $(call stamp,phase3,$(call program,$(LABELS)) $(REVIEW)))
+$(D)/review.csv: $(D)/features.sqlite $(D)/.want/phase3
+	@$(call into,$(PYTHON) $(LABELS) review $< $(REVIEW) $(SEED))
+$(D)/features.html: $(D)/features.sqlite $(D)/.want/phase3
+	@$(call into,$(PYTHON) $(LABELS) html $< '$(TITLE)')
+$(D)/phase3.md: $(D)/features.sqlite $(D)/review.csv $(D)/features.html $(D)/labels.csv
+	$(call say,REPORT)$(call into,$(PYTHON) $(LABELS) report $< 'release=$(RELEASE)' 'profile=$(PROFILE)' \
+		'model=$(MODEL)' 'corpus=$(CORPUS)' 'tokens=$(EX_TOKENS)' 'examples=$(strip $(TOPK_OPTS))' 'labels=$(strip $(LABELER_OPTS))')
+
+phase3: $(D)/phase3.md
+	@echo 'phase3: $(D)/phase3.md, $(D)/features.sqlite'
+
+# RATED: one sheet or two, filled in
+RATED ?= $(D)/review.csv
+agreement:
+	@$(PYTHON) $(LABELS) agreement $(D)/features.sqlite $(RATED)
+
+# What labels would cost, of the sample that is asked for when there are
+# examples, else of LABEL_PER_LAYER latents of each layer.
+COST_MODELS ?= claude-haiku-4-5 claude-sonnet-4-5 claude-opus-4-5 gpt-5-mini gpt-5
+cost3:
+	@for m in $(COST_MODELS); do p=openai; case $$m in claude*) p=anthropic ;; esac; \
+		$(BIN)/labeler --dry-run --provider $$p --model $$m --per-layer $(LABEL_PER_LAYER) $(COST_OPTS) \
+		$(if $(wildcard $(D)/examples.ex),--tokenizer $(model) <$(D)/examples.ex,--assume $$(($(DEPTH) * $(LABEL_PER_LAYER)))) || exit 1; done | $(PYTHON) $(LABELS) cost
