@@ -9,7 +9,8 @@ int tok_arena_add(struct tok_arena *a, const void *s, size_t n,
 {
 	if (n >= UINT32_MAX - a->n)
 		return err_set(e, ERR_RANGE, "vocabulary over 4 GiB");
-	if (mem_grow(&a->data, &a->cap, a->n + n, 1, e) < 0)
+	/* one more than asked for: data is no NULL after an empty text */
+	if (mem_grow(&a->data, &a->cap, a->n + n + 1, 1, e) < 0)
 		return -1;
 	if (n)
 		memcpy(a->data + a->n, s, n);
