@@ -248,7 +248,7 @@ void examples_sum_join(struct examples_sum *s, const struct examples_sum *o)
 
 void examples_sum_add(struct examples_sum *s, float value)
 {
-	double v = ldexp((double)value, 32);
+	double v = (double)value * 0x1p32;
 	struct examples_sum one = { 0, v < 0x1p63 ? (uint64_t)(v + 0.5)
 	                                          : UINT64_C(1) << 63 };
 
