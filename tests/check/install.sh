@@ -29,7 +29,7 @@ for src in bin/*.c; do
 		grep -q -- "'--$o\[" "$S/usr/share/zsh/site-functions/_r1-interp" || not "zsh completes --$o"
 	done
 	bash -c '. "$1" && COMP_WORDS=("$2" --threa) COMP_CWORD=1 && "$3" && [ "${COMPREPLY[*]}" = --threads ]' - \
-		"$S/usr/share/bash-completion/completions/$t" "$t" "_r1_$t" || not "bash completes $t --threa"
+		"$S/usr/share/bash-completion/completions/$t" "$t" "_r1_${t//-/_}" || not "bash completes $t --threa"
 done
 [ $rc = 0 ] && ok "tools, pages and completions"
 # shellcheck disable=SC2086
