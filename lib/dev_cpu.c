@@ -147,6 +147,7 @@ void dev_cpu_limit(struct dev *d, int level)
 	struct dev_cpu *c = (struct dev_cpu *)d;
 
 	c->amx = level > 2 && dev_cpu_amx_ready();
+	c->mm = dev_cpu_mm_level(level);
 	for (c->vec = NULL; !c->vec; level--)
 		c->vec = vec_level(level > 2 ? 2 : level);
 }

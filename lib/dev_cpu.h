@@ -10,6 +10,7 @@
 
 #include "dev_attr.h"
 #include "dev_back.h"
+#include "dev_cpu_mm.h"
 #include "dev_impl.h"
 #include "dev_tc.h"
 
@@ -18,7 +19,8 @@ struct dev_cpu {
 	const struct vec_ops *vec;
 	int amx;		/* dev_cpu_amx.h may be used */
 	int exact;		/* but not now: dev_ops.exact */
-	uint16_t *packed;	/* a left operand for it */
+	const struct dev_cpu_mm *mm;	/* or NULL: BLAS instead */
+	uint16_t *packed;	/* operands packed for one of the two */
 	size_t packed_cap;
 	char **scratch;		/* one block per thread */
 	size_t scratch_bytes;	/* of each */

@@ -4,7 +4,9 @@
  *
  * An item is a block of queries of one sequence and one key/value head: the
  * query heads that share the head are stacked, row (query, head in group), and
- * meet the keys in blocks through two small matrix products.
+ * meet the keys in blocks through two small matrix products: those of
+ * dev_cpu_mm.h from keys and values packed once, or where there are none, or
+ * too few queries to repay the packing, BLAS'.
  */
 #include <cblas.h>
 #include <limits.h>
@@ -16,7 +18,8 @@
 
 enum {
 	Q_ROWS = 192,	/* stacked rows of a query block, about */
-	KEYS = 512	/* keys of a block */
+	KEYS = 512,	/* keys of a block */
+	PACK_KEYS = 8	/* packed at up to this many keys a query */
 };
 
 struct attn {
@@ -28,6 +31,8 @@ struct attn {
 	size_t n_heads, n_kv, group, d_head;
 	size_t q_block;			/* queries of an item */
 	float scale, *out;
+	size_t *key0;			/* packed rows before sequence i's */
+	float *packed;			/* its keys, all heads, then values */
 };
 
 /* A thread's scratch: stacked queries, scores, outputs, row maxima and sums */
@@ -104,6 +109,108 @@ static void attn_block(const struct attn *a, size_t seq, size_t kv_head,
 		       g * dh * sizeof(*acc));
 }
 
+/* ---- packed ---- */
+
+static size_t n_keys_of(const struct attn *a, size_t seq)
+{
+	return a->s->start[seq + 1] - a->s->start[seq] +
+	       (a->s->past ? a->s->past[seq] : 0);
+}
+
+/* Rows a sequence's keys take when packed. */
+static size_t key_rows(const struct attn *a, size_t seq)
+{
+	size_t mr = a->dev->mm->mr;
+
+	return (n_keys_of(a, seq) + mr - 1) / mr * mr;
+}
+
+/* Keys and values of one head of a sequence. */
+static float *packed_keys(const struct attn *a, size_t seq, size_t head)
+{
+	return a->packed + (a->key0[seq] * 2 * a->n_kv + key_rows(a, seq) * 2 *
+	                    head) * a->d_head;
+}
+
+static float *packed_values(const struct attn *a, size_t seq, size_t head)
+{
+	return packed_keys(a, seq, head) + key_rows(a, seq) * a->d_head;
+}
+
+static void pack_item(void *ctx, size_t item, int thread)
+{
+	const struct attn *a = ctx;
+	const struct dev_cpu_mm *mm = a->dev->mm;
+	size_t seq = item / a->n_kv, head = item % a->n_kv, dh = a->d_head;
+	size_t n = n_keys_of(a, seq), stride = a->n_kv * dh, i;
+	size_t at = a->kv_start[seq] * stride + head * dh;
+	float *keys = packed_keys(a, seq, head);
+
+	(void)thread;
+	for (i = 0; i < n; i += mm->mr)
+		mm->pack_left(a->k + at + i * stride, stride,
+		              n - i < mm->mr ? n - i : mm->mr, dh,
+		              keys + i * dh);
+	mm->pack_values(a->v + at, stride, n, dh, packed_values(a, seq, head));
+}
+
+static void packed_block(const struct attn *a, size_t seq, size_t kv_head,
+                         size_t q0, size_t n_q, float *scratch)
+{
+	const struct dev_cpu_mm *mm = a->dev->mm;
+	struct dev_cpu_mm_queries p = { .d_head = a->d_head, .scale = a->scale };
+	size_t past = a->s->past ? a->s->past[seq] : 0, r, i;
+
+	for (r = 0; r < n_q * a->group; r += p.n) {
+		p.n = n_q * a->group - r < mm->nr ? n_q * a->group - r : mm->nr;
+		for (i = 0; i < p.n; i++) {
+			size_t query = q0 + (r + i) / a->group;
+			size_t head = kv_head * a->group + (r + i) % a->group;
+			size_t at = ((a->s->start[seq] + query) * a->n_heads +
+			             head) * a->d_head;
+
+			p.q[i] = a->q + at;
+			p.out[i] = a->out + at;
+			p.seen[i] = (uint32_t)(past + query + 1);
+		}
+		mm->attend(&p, packed_keys(a, seq, kv_head),
+		           packed_values(a, seq, kv_head), n_keys_of(a, seq),
+		           scratch);
+	}
+}
+
+/* Packs all keys and values if that pays. 1 if so, 0 if not, or -1. */
+static int pack(struct attn *a, struct err *e)
+{
+	size_t i, n_keys = 0, bytes;
+	struct dev_cpu *c = a->dev;
+
+	for (i = 0; i < a->s->n; i++) {
+		n_keys += n_keys_of(a, i);
+		if (n_keys_of(a, i) > UINT32_MAX)
+			return 0;
+	}
+	if (!c->mm || n_keys > PACK_KEYS * a->s->start[a->s->n])
+		return 0;
+	a->key0 = mem_scratch(a->s->n + 1, sizeof(*a->key0), e);
+	if (!a->key0)
+		return -1;
+	a->key0[0] = 0;
+	for (i = 0; i < a->s->n; i++)
+		a->key0[i + 1] = a->key0[i] + key_rows(a, i);
+	bytes = dev_cpu_mm_scratch(a->d_head) * sizeof(float);
+	if (dev_cpu_scratch_need(c, bytes, e) < 0 ||
+	    mem_grow(&c->packed, &c->packed_cap, a->key0[a->s->n] * 2 *
+	             a->n_kv * a->d_head * (sizeof(float) / sizeof(*c->packed)),
+	             sizeof(*c->packed), e) < 0)
+		return -1;
+	a->packed = (float *)c->packed;
+	par_for(c->base.pool, a->s->n * a->n_kv, pack_item, a);
+	return 1;
+}
+
+/* ---- the op ---- */
+
 static void attn_item(void *ctx, size_t item, int thread)
 {
 	const struct attn *a = ctx;
@@ -119,9 +226,10 @@ static void attn_item(void *ctx, size_t item, int thread)
 	}
 	q0 = (block - a->block0[lo]) * a->q_block;
 	left = a->s->start[lo + 1] - a->s->start[lo] - q0;
-	attn_block(a, lo, item % a->n_kv, q0,
-	           left < a->q_block ? left : a->q_block,
-	           dev_cpu_scratch(a->dev, thread));
+	(a->packed ? packed_block : attn_block)(
+		a, lo, item % a->n_kv, q0,
+		left < a->q_block ? left : a->q_block,
+		dev_cpu_scratch(a->dev, thread));
 }
 
 int dev_cpu_attention(struct dev *d, const float *q, const float *k,
@@ -136,6 +244,7 @@ int dev_cpu_attention(struct dev *d, const float *q, const float *k,
 		.scale = scale, .out = out
 	};
 	size_t i;
+	int packed, rc = -1;
 
 	if (n_kv == 0 || n_heads % n_kv != 0 || d_head == 0)
 		return err_set(e, ERR_RANGE, "attention: %zu heads over %zu "
@@ -145,17 +254,23 @@ int dev_cpu_attention(struct dev *d, const float *q, const float *k,
 		               n_kv * d_head);
 	a.group = n_heads / n_kv;
 	a.q_block = a.group < Q_ROWS ? Q_ROWS / a.group : 1;
-	if (dev_cpu_scratch_need(a.dev, scratch_floats(&a) * sizeof(float), e) < 0)
-		return -1;
 	a.block0 = mem_scratch(s->n + 1, sizeof(*a.block0), e);
 	if (!a.block0)
 		return -1;
+	packed = pack(&a, e);
+	if (packed < 0 ||
+	    (!packed && dev_cpu_scratch_need(a.dev, scratch_floats(&a) *
+	                                     sizeof(float), e) < 0))
+		goto done;
 	a.block0[0] = 0;
 	for (i = 0; i < s->n; i++)
 		a.block0[i + 1] = a.block0[i] +
 			(s->start[i + 1] - s->start[i] + a.q_block - 1) /
 			a.q_block;
 	par_for(a.dev->base.pool, a.block0[s->n] * n_kv, attn_item, &a);
+	rc = 0;
+done:
+	mem_free(a.key0);
 	mem_free(a.block0);
-	return 0;
+	return rc;
 }

@@ -1,9 +1,14 @@
 /*
  * Linear maps on the CPU: x W^T for weights in any stored type.
  *
- * Three ways, by the number of rows: a few rows are bound by reading the
- * weight, so each of its rows is read once, in its stored type, and meets every
- * row of x; more go through AMX where there is one, else through BLAS.
+ * By the number of rows: a few rows are bound by reading the weight, so each of
+ * its rows is read once, in its stored type, and meets every row of x; more go
+ * through AMX where there is one, else through the tiles of dev_cpu_mm.h, and
+ * on other processors through BLAS.
+ *
+ * Nothing packed outlives a call: x is packed whole (as many floats as it has),
+ * weights a round at a time (MM_ROUND_BYTES), which for hundreds of rows costs
+ * little beside the products and leaves weights in their files.
  */
 #include <string.h>
 
@@ -18,7 +23,12 @@ enum {
 	AMX_MIN_IN = 256,	/* costs what it saves: stay exact */
 	AMX_PANEL_BYTES = 768 << 10,	/* a packed panel of a weight, about */
 	AMX_PANEL = 128,	/* rows of the weight in it, at most */
-	AMX_PART = 4096		/* rows of x per item */
+	AMX_PART = 4096,	/* rows of x per item */
+	MM_K = 384,		/* inputs of a block, at most: its panel of a */
+				/* weight stays in the first cache */
+	MM_ROWS = 200,		/* rows of x per item, about: second cache */
+	MM_COLS = 384,		/* rows of a weight per item: a multiple of nr */
+	MM_ROUND_BYTES = 32 << 20	/* of packed weights, about */
 };
 
 struct linear {
@@ -206,6 +216,127 @@ static int amx(const struct linear *g, struct err *e)
 	return 0;
 }
 
+/* ---- packed f32 tiles ---- */
+
+struct mm {
+	struct linear g;
+	const struct dev_cpu_mm *mm;
+	size_t k_block;
+	size_t n_groups, group_rows;	/* groups of x's rows; of an item */
+	size_t first, count;		/* pieces of weights in this round */
+	float *left;	/* [k block][group][column][mr] */
+	float *right;	/* [piece][panel][column][nr] */
+};
+
+static size_t mm_depth(const struct mm *a, size_t k0)
+{
+	size_t left = a->g.d_in - k0;
+
+	return left < a->k_block ? left : a->k_block;
+}
+
+static void mm_left_range(void *ctx, size_t first, size_t count)
+{
+	const struct mm *a = ctx;
+	size_t mr = a->mm->mr, d_in = a->g.d_in, i, k0, k;
+
+	for (i = first; i < first + count; i++)
+		for (k0 = 0; k0 < d_in; k0 += k) {
+			size_t left = a->g.n - i * mr;
+
+			k = mm_depth(a, k0);
+			a->mm->pack_left(a->g.x + i * mr * d_in + k0, d_in,
+			                 left < mr ? left : mr, k, a->left +
+			                 (k0 * a->n_groups + i * k) * mr);
+		}
+}
+
+/* One panel of a piece of a weight. */
+static void mm_right_item(void *ctx, size_t item, int thread)
+{
+	const struct mm *a = ctx;
+	size_t nr = a->mm->nr, d_in = a->g.d_in, j, part, n;
+	const struct dev_linear *l = find_piece(&a->g, a->first * (MM_COLS / nr)
+	                                        + item, MM_COLS, MM_COLS / nr,
+	                                        &j, &part);
+	float *out = a->right + item * d_in * nr;
+	const float *rows;
+
+	j += part * nr;
+	if (j >= l->w->shape[0])
+		return;
+	n = l->w->shape[0] - j < nr ? l->w->shape[0] - j : nr;
+	if (l->w->type == DT_F32) {
+		rows = (const float *)l->w->data + j * d_in;
+	} else {
+		rows = dev_cpu_scratch(a->g.dev, thread);
+		tensor_f32(l->w, j * d_in, n * d_in, (float *)rows, NULL);
+	}
+	a->mm->pack_right(rows, d_in, n, d_in, out);
+}
+
+static void mm_item(void *ctx, size_t item, int thread)
+{
+	const struct mm *a = ctx;
+	size_t mr = a->mm->mr, nr = a->mm->nr, d_in = a->g.d_in;
+	size_t g0 = item / a->count * a->group_rows, j, part, k0, k, i;
+	size_t r = g0 * mr, m = a->group_rows * mr;
+	const struct dev_linear *l = find_piece(&a->g, a->first + item %
+	                                        a->count, MM_COLS, 1, &j,
+	                                        &part);
+	size_t d_out = l->w->shape[0];
+	size_t n = d_out - j < MM_COLS ? d_out - j : MM_COLS;
+	const float *right = a->right + item % a->count * MM_COLS * d_in;
+	float *out = l->out + r * d_out + j;
+
+	(void)thread;
+	if (a->g.n - r < m)
+		m = a->g.n - r;
+	for (k0 = 0; k0 < d_in; k0 += k) {
+		k = mm_depth(a, k0);
+		a->mm->product(a->left + (k0 * a->n_groups + g0 * k) * mr,
+		               right + k0 * nr, d_in * nr, m, n, k, out, d_out,
+		               k0 > 0);
+	}
+	for (i = 0; l->bias && i < m; i++)
+		a->g.dev->vec->axpy(1, l->bias + j, out + i * d_out, n);
+}
+
+static int mm(const struct linear *g, struct err *e)
+{
+	struct dev_cpu *c = g->dev;
+	struct mm a = { .g = *g, .mm = c->mm };
+	size_t mr = a.mm->mr, nr = a.mm->nr, d_in = g->d_in, blocks, bytes;
+	size_t pieces = count_pieces(g, MM_COLS), round;
+
+	blocks = (d_in + MM_K - 1) / MM_K;
+	a.k_block = (d_in + blocks - 1) / blocks;
+	a.n_groups = (g->n + mr - 1) / mr;
+	blocks = (a.n_groups + MM_ROWS / mr - 1) / (MM_ROWS / mr);
+	a.group_rows = (a.n_groups + blocks - 1) / blocks;
+	round = MM_ROUND_BYTES / sizeof(float) / MM_COLS / d_in;
+	if (round < 1)
+		round = 1;
+	if (round > pieces)
+		round = pieces;
+	bytes = (a.n_groups * mr + round * MM_COLS) * d_in * sizeof(float);
+	if (dev_cpu_scratch_need(c, nr * d_in * sizeof(float), e) < 0 ||
+	    mem_grow(&c->packed, &c->packed_cap, bytes / sizeof(*c->packed),
+	             sizeof(*c->packed), e) < 0)
+		return -1;
+	a.left = (float *)c->packed;
+	a.right = a.left + a.n_groups * mr * d_in;
+	dev_cpu_ranges(c, a.n_groups, 1 + dev_cpu_grain(mr * d_in),
+	               mm_left_range, &a);
+	for (; a.first < pieces; a.first += a.count) {
+		a.count = pieces - a.first < round ? pieces - a.first : round;
+		par_for(c->base.pool, a.count * (MM_COLS / nr), mm_right_item,
+		        &a);
+		par_for(c->base.pool, blocks * a.count, mm_item, &a);
+	}
+	return 0;
+}
+
 /* ---- the op ---- */
 
 static int check(const struct tensor *w, size_t d_in, struct err *e)
@@ -240,6 +371,8 @@ int dev_cpu_linear(struct dev *d, const float *x, size_t n,
 	if (g.dev->amx && !g.dev->exact && n >= AMX_MIN_ROWS &&
 	    g.d_in >= AMX_MIN_IN)
 		return amx(&g, e);
+	if (g.dev->mm && g.d_in)
+		return mm(&g, e);
 	for (i = 0; i < count; i++)
 		if (dev_cpu_gemm_weight(g.dev, x, n, &l[i], e) < 0)
 			return -1;

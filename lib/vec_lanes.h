@@ -37,6 +37,33 @@ INLINE vf pick(vi mask, vf yes, vf no)
 	return (vf)(((vi)yes & mask) | ((vi)no & ~mask));
 }
 
+/*
+ * exp: x = n ln 2 + r with |r| <= ln 2 / 2, exp(r) by a polynomial of degree
+ * 6 (Cephes' expf coefficients), 2^n put in the exponent. Arguments are held
+ * to [-87.3, 88.3], where 2^n is a normal float.
+ */
+INLINE vf vexp(vf x)
+{
+	const vf lo = splat(-87.3f), hi = splat(88.3f);
+	const vf magic = splat(12582912.0f);	/* 1.5 * 2^23: rounds */
+	vf t, n, r, p;
+
+	x = pick(x < lo, lo, x);
+	x = pick(x > hi, hi, x);
+	t = x * 1.44269504088896341f + magic;
+	n = t - magic;
+	r = x - n * 0.693359375f;
+	r = r - n * -2.12194440e-4f;
+	p = splat(1.9875691500e-4f);
+	p = p * r + 1.3981999507e-3f;
+	p = p * r + 8.3334519073e-3f;
+	p = p * r + 4.1665795894e-2f;
+	p = p * r + 1.6666665459e-1f;
+	p = p * r + 5.0000001201e-1f;
+	p = p * (r * r) + r + 1.0f;
+	return p * (vf)(((vi)t - 0x4b400000 + 127) << 23);
+}
+
 INLINE struct v16 load16(const float *p)
 {
 	struct v16 v;

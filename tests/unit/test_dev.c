@@ -208,7 +208,7 @@ static void linear_takes_every_dtype_and_bias(void **state)
 	int level;
 
 	(void)state;
-	for (level = 0; level <= 3; level += 3) {
+	for (level = 0; level <= 3; level++) {
 		limit_devs(level);
 		for (ty = 0; ty < sizeof(types) / sizeof(*types); ty++) {
 			for (s = 0; s < N_SIZES; s++) {
@@ -229,7 +229,7 @@ static void linear_takes_several_weights(void **state)
 	int level;
 
 	(void)state;
-	for (level = 0; level <= 3; level += 3)
+	for (level = 0; level <= 3; level++)
 		for (r = 0; r < 5; r++) {
 			float *f[2], *x = noise(rows[r] * D_IN, 1);
 			struct tensor w[2] = {
@@ -450,7 +450,7 @@ struct attn_case {
 	size_t n_seqs, len[4], past[4];
 };
 
-static void attention_is_the_loop(void **state)
+static void attention_at(int level)
 {
 	static const struct attn_case cases[] = {
 		{ 1, 1, 1, 1, { 1 }, { 0 } },
@@ -458,10 +458,11 @@ static void attention_is_the_loop(void **state)
 		{ 9, 3, 24, 2, { 130, 64 }, { 0, 0 } },
 		{ 2, 2, 8, 2, { 700, 513 }, { 0, 0 } },
 		{ 14, 2, 10, 4, { 1, 1, 3, 0 }, { 1030, 511, 512, 2 } },
+		{ 3, 1, 33, 2, { 300, 41 }, { 530, 1 } },
 	};
 	size_t c, i, j;
 
-	(void)state;
+	limit_devs(level);
 	for (c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
 		const struct attn_case *a = &cases[c];
 		size_t start[5] = { 0 }, kv[4], rows = 0;
@@ -498,6 +499,57 @@ static void attention_is_the_loop(void **state)
 		mem_free(k);
 		mem_free(v);
 	}
+}
+
+static void attention_is_the_loop(void **state)
+{
+	int level;
+
+	(void)state;
+	for (level = 0; level <= 3; level++)
+		attention_at(level);
+}
+
+/* out[0..1] = a product and attention on devs[1], at the level given. */
+static void packed_ops(int level, const struct dev_linear *l, const float *x,
+                       size_t n, float *attn)
+{
+	size_t start[] = { 0, n };
+	struct dev_seqs s = { 1, start, NULL };
+
+	dev_cpu_limit(devs[1], level);
+	assert_int_equal(dev_ops(devs[1])->linear(devs[1], x, n, l, 1, &e), 0);
+	assert_int_equal(dev_ops(devs[1])->attention(devs[1], x, x, x, &s,
+		NULL, 10, 10, 40, 0.5f, attn, &e), 0);
+}
+
+static void avx2_and_avx512_give_the_same_bytes(void **state)
+{
+	enum { N = 281, D = 400, D_OUT = 450 };
+	float *wf, *x = noise((size_t)N * D, 1), *out[2], *attn[2];
+	struct tensor w = weight(DT_F32, D_OUT, D, &wf);
+	int i;
+
+	(void)state;
+	if (!dev_cpu_mm_level(1) ||
+	    dev_cpu_mm_level(1) == dev_cpu_mm_level(2))
+		skip();
+	for (i = 0; i < 2; i++) {
+		struct dev_linear l = { &w, wf, noise((size_t)N * D_OUT, 2) };
+
+		out[i] = l.out;
+		attn[i] = noise((size_t)N * D, 3);
+		packed_ops(1 + i, &l, x, N, attn[i]);
+	}
+	assert_memory_equal(out[0], out[1], (size_t)N * D_OUT * sizeof(float));
+	assert_memory_equal(attn[0], attn[1], (size_t)N * D * sizeof(float));
+	for (i = 0; i < 2; i++) {
+		mem_free(out[i]);
+		mem_free(attn[i]);
+	}
+	mem_free((void *)w.data);
+	mem_free(wf);
+	mem_free(x);
 }
 
 static void attention_refuses_uneven_groups(void **state)
@@ -604,6 +656,7 @@ int main(void)
 		cmocka_unit_test(silu_holds_at_the_ends),
 		cmocka_unit_test(axpy_adds),
 		cmocka_unit_test(attention_is_the_loop),
+		cmocka_unit_test(avx2_and_avx512_give_the_same_bytes),
 		cmocka_unit_test(attention_refuses_uneven_groups),
 		cmocka_unit_test(xent_is_the_loop),
 		cmocka_unit_test(memory_goes_there_and_back),
