@@ -193,7 +193,7 @@ static int to_stdout(void *ctx, const char *bytes, size_t n, struct err *e)
 {
 	(void)ctx;
 	return fwrite(bytes, 1, n, stdout) == n
-		? 0 : err_sys(e, "standard output");
+		? 0 : err_sys(e, "write to standard output");
 }
 
 static char *path_of(const struct job *j, const char *slug, struct err *e)
@@ -300,7 +300,7 @@ static int intervene_at(struct job *j, const struct attrgraph_prompt *p,
 		goto done;
 	text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(7));
 	if (text)
-		rc = puts(text) < 0 ? err_sys(e, "standard output") : 0;
+		rc = puts(text) < 0 ? err_sys(e, "write to standard output") : 0;
 	else
 		err_set(e, ERR_MEM, "no memory for the report");
 	free(text);
@@ -359,7 +359,7 @@ static int plan(struct job *j, struct err *e)
 		return err_set(e, ERR_MEM, "no memory for the plan");
 	puts(text);
 	free(text);
-	return ferror(stdout) ? err_sys(e, "standard output") : 0;
+	return ferror(stdout) ? err_sys(e, "write to standard output") : 0;
 }
 
 /* Refuses what the machine cannot hold before it is begun. */

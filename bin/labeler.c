@@ -427,7 +427,7 @@ static int estimate(struct run *r, struct err *e)
 	rc = json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(4));
 	json_decref(j);
 	fputc('\n', stdout);
-	return rc < 0 ? err_sys(e, "standard output") : 0;
+	return rc < 0 ? err_sys(e, "write to standard output") : 0;
 }
 
 static void say_totals(const struct run *r, const struct label_totals *t)

@@ -107,7 +107,7 @@ static int run(const struct opts *o, const struct cli_common *c, char **sets,
 		             "command line that is not UTF-8?)");
 	else if (json_dumpf(report, stdout, JSON_INDENT(1) |
 	                    JSON_REAL_PRECISION(9)) < 0 || puts("") < 0)
-		rc = err_sys(e, "standard output");
+		rc = err_sys(e, "write to standard output");
 	else if (o->csv && (!(csv = motif_cmp_csv(report, e)) ||
 	                    file_write(o->csv, csv, strlen(csv), e) < 0))
 		rc = -1;

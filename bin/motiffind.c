@@ -113,7 +113,7 @@ static int put(json_t *line, struct err *e)
 		return err_set(e, ERR_MEM, "no memory for the output");
 	rc = json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
 	json_decref(line);
-	return rc < 0 || putchar('\n') < 0 ? err_sys(e, "standard output") : 0;
+	return rc < 0 || putchar('\n') < 0 ? err_sys(e, "write to standard output") : 0;
 }
 
 static struct tally *class_of(struct work *w, const char *name, struct err *e)

@@ -404,7 +404,7 @@ static int run_plain(const struct opts *o, const struct cli_common *c,
 	if (!obj)
 		err_set(e, ERR_MEM, "no memory for the report");
 	else if ((text = eval_json_text(obj, e)))
-		rc = fputs(text, stdout) < 0 ? err_sys(e, "standard output") : 0;
+		rc = fputs(text, stdout) < 0 ? err_sys(e, "write to standard output") : 0;
 done:
 	mem_free(text);
 	json_decref(obj);

@@ -199,7 +199,7 @@ static int say(const struct eval_set *s, int i, const struct eval_result *r,
 	rc = json_dumpf(line, stdout, JSON_REAL_PRECISION(7));
 	json_decref(line);
 	return rc < 0 || fputc('\n', stdout) == EOF
-		? err_sys(e, "standard output") : 0;
+		? err_sys(e, "write to standard output") : 0;
 }
 
 static int write_set(const struct opts *o, struct model *m,
