@@ -3,33 +3,17 @@
 # faults are told clearly. TAP on stdout.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-golden=$PWD/tests/golden acts=$PWD/tests/lib/acts.py
+golden=$PWD/tests/golden lib=$PWD/tests/lib acts=$PWD/tests/lib/acts.py
 export PATH=${BIN:-$PWD/bin}:$PATH
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 cd "$scratch" || exit 1
 rc=0
 check() { if (set -o pipefail; eval "$2"); then echo "ok tctune: $1"; else echo "not ok tctune: $1"; rc=1; fi; }
-refuses() {	# NAME EXIT TEXT ARGUMENT...: stdin is $in; one line on stderr
-	local name=$1 code=$2 text=$3 got; shift 3
-	tctune "$@" <"$in" >out 2>err; got=$?
-	check "$name" "[ $got = $code ] && [ \$(wc -l <err) = 1 ] && grep -qF -- \"$text\" err" ||
-		sed 's/^/# /' err
-}
-weights() { (cd "$1" && find layers.* -type f | sort | xargs sha256sum); }
-same() { cmp <(weights "$1") <(weights "$2"); }
-curve() { jq -c 'del(.time)' "$1"; }
+tool=tctune
+. "$lib/train.sh"
 
-python3 - 300 >lists <<'PY'
-import json, random, sys
-r = random.Random(1)
-after = [[r.randrange(512) for _ in range(4)] for _ in range(512)]
-for _ in range(int(sys.argv[1])):
-    t = [r.randrange(512)]
-    for _ in range(r.randrange(19, 60)):
-        t.append(r.choice(after[t[-1]]))
-    print(json.dumps(t))
-PY
+language 300 >lists
 $acts tokens 60 <lists >t.tok
 head -n 40 lists | $acts tokens 60 >held.tok
 m=$golden/tiny-llama in=t.tok

@@ -1,55 +1,11 @@
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <math.h>
 #include <string.h>
 
-#include "dev.h"
 #include "dev_cpu.h"
 #include "dev_ref.h"
-#include "mem.h"
 
-static const int thread_counts[] = { 1, 2, 3, 5 };
-enum { N_COUNTS = sizeof(thread_counts) / sizeof(thread_counts[0]) };
-
-static struct dev *devs[N_COUNTS];
-static struct err e;
-
-static int open_devs(void **state)
-{
-	int i;
-
-	(void)state;
-	for (i = 0; i < N_COUNTS; i++)
-		if (!(devs[i] = dev_open("cpu", thread_counts[i], &e)))
-			return -1;
-	return 0;
-}
-
-static int close_devs(void **state)
-{
-	int i;
-
-	(void)state;
-	for (i = 0; i < N_COUNTS; i++)
-		dev_free(devs[i]);
-	return 0;
-}
-
-static float *noise(size_t n, uint32_t seed)
-{
-	float *x = mem_array(n, sizeof(*x), &e);
-	size_t i;
-
-	assert_non_null(x);
-	for (i = 0; i < n; i++) {
-		seed = seed * 1664525u + 1013904223u;
-		x[i] = (float)(seed >> 8) / (1 << 23) - 1;
-	}
-	return x;
-}
+#define DEV_THREADS 1, 2, 3, 5
+#include "dev_cases.h"
 
 static float *copy_of(const float *x, size_t n)
 {
@@ -118,7 +74,7 @@ static void gemm_is_the_loop(void **state)
 			want = copy_of(c, m * ldc);
 			dev_ref_gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb,
 			             beta, want, ldc);
-			for (i = 0; i < N_COUNTS; i++) {
+			for (i = 0; i < N_DEVS; i++) {
 				float *got = copy_of(c, m * ldc);
 
 				assert_int_equal(dev_ops(devs[i])->gemm(
@@ -139,7 +95,7 @@ static void limit_devs(int level)
 {
 	int i;
 
-	for (i = 0; i < N_COUNTS; i++)
+	for (i = 0; i < N_DEVS; i++)
 		dev_cpu_limit(devs[i], level);
 }
 
@@ -181,7 +137,7 @@ static void linear_case(enum dtype type, const size_t *size, int with_bias)
 	int i;
 
 	dev_ref_linear(x, n, wf, d_out, d_in, l.bias, want);
-	for (i = 0; i < N_COUNTS; i++) {
+	for (i = 0; i < N_DEVS; i++) {
 		l.out = noise(n * d_out, 9);
 		assert_int_equal(dev_ops(devs[i])->linear(devs[i], x, n, &l, 1,
 		                                          &e), 0);
@@ -370,7 +326,7 @@ static void row_ops_are_the_loops(void **state)
 			pos = mem_array(n, sizeof(*pos), &e);
 			for (j = 0; j < n; j++)
 				pos[j] = (uint32_t)(j * 37);
-			for (i = 0; i < N_COUNTS; i++) {
+			for (i = 0; i < N_DEVS; i++) {
 				const struct dev_ops *o = dev_ops(devs[i]);
 
 				dev_ref_rmsnorm(x, n, dim, w, 1e-5f, want, inv);
@@ -433,7 +389,7 @@ static void axpy_adds(void **state)
 	int i, j;
 
 	(void)state;
-	for (i = 0; i < N_COUNTS; i++) {
+	for (i = 0; i < N_DEVS; i++) {
 		z = copy_of(y, 40000);
 		assert_int_equal(dev_ops(devs[i])->axpy(devs[i], 0.5f, x, z,
 		                                        40000, &e), 0);
@@ -485,7 +441,7 @@ static void attention_at(int level)
 		want = noise(n_q, 4);
 		dev_ref_attention(q, k, v, &s, kv, a->n_heads, a->n_kv,
 		                  a->d_head, 0.7f, want);
-		for (i = 0; i < N_COUNTS; i++) {
+		for (i = 0; i < N_DEVS; i++) {
 			float *got = noise(n_q, 5);
 
 			assert_int_equal(dev_ops(devs[i])->attention(devs[i],
@@ -582,7 +538,7 @@ static void xent_is_the_loop(void **state)
 	for (with_ref = 0; with_ref < 2; with_ref++) {
 		dev_ref_xent(x, with_ref ? r : NULL, N, V, targets, want_ce,
 		             want_kl, want_top1);
-		for (i = 0; i < N_COUNTS; i++) {
+		for (i = 0; i < N_DEVS; i++) {
 			assert_int_equal(dev_ops(devs[i])->xent(devs[i], x,
 				with_ref ? r : NULL, N, V, targets, ce, kl,
 				top1, &e), 0);

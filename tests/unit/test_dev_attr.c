@@ -1,56 +1,12 @@
 /* Attribution's ops on the CPU against their loops, at odd sizes, for several
  * numbers of threads. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <math.h>
 #include <string.h>
 
-#include "dev.h"
 #include "dev_attr_ref.h"
-#include "mem.h"
 
-static const int thread_counts[] = { 1, 3 };
-enum { N_DEVS = sizeof(thread_counts) / sizeof(thread_counts[0]) };
-
-static struct dev *devs[N_DEVS];
-static struct err e;
-
-static int open_devs(void **state)
-{
-	int i;
-
-	(void)state;
-	for (i = 0; i < N_DEVS; i++)
-		if (!(devs[i] = dev_open("cpu", thread_counts[i], &e)))
-			return -1;
-	return 0;
-}
-
-static int close_devs(void **state)
-{
-	int i;
-
-	(void)state;
-	for (i = 0; i < N_DEVS; i++)
-		dev_free(devs[i]);
-	return 0;
-}
-
-static float *noise(size_t n, uint32_t seed)
-{
-	float *x = mem_array(n, sizeof(*x), &e);
-	size_t i;
-
-	assert_non_null(x);
-	for (i = 0; i < n; i++) {
-		seed = seed * 1664525u + 1013904223u;
-		x[i] = (float)(seed >> 8) / (1 << 23) - 1;
-	}
-	return x;
-}
+#define DEV_THREADS 1, 3
+#include "dev_cases.h"
 
 static void close_to(const float *got, const float *want, size_t n, double tol)
 {
