@@ -7,6 +7,7 @@
 #include "eval.h"
 #include "json.h"
 #include "mem.h"
+#include "text.h"
 
 /* ---- one layer's scalars, in order ---- */
 
@@ -145,26 +146,10 @@ int eval_result_json(const struct eval_result *r, json_t *obj, struct err *e)
 
 /* ---- text ---- */
 
-struct text {
-	char *s;
-	size_t n, cap;
-};
-
-static int put(struct text *t, const char *s, struct err *e)
-{
-	size_t n = strlen(s);
-
-	if (mem_grow(&t->s, &t->cap, t->n + n + 1, 1, e) < 0)
-		return -1;
-	memcpy(t->s + t->n, s, n + 1);
-	t->n += n;
-	return 0;
-}
-
 static int put_json(struct text *t, const json_t *j, struct err *e)
 {
 	char *s = json_dumps(j, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
-	int rc = s ? put(t, s, e) : bad(e);
+	int rc = s ? text_str(t, s, e) : bad(e);
 
 	free(s);
 	return rc;
@@ -177,13 +162,13 @@ static int put_value(struct text *t, const json_t *v, struct err *e)
 
 	if (!json_is_object(json_array_get(v, 0)))
 		return put_json(t, v, e);
-	if (put(t, "[", e) < 0)
+	if (text_str(t, "[", e) < 0)
 		return -1;
 	for (i = 0; i < n; i++)
-		if (put(t, i ? ",\n  " : "\n  ", e) < 0 ||
+		if (text_str(t, i ? ",\n  " : "\n  ", e) < 0 ||
 		    put_json(t, json_array_get(v, i), e) < 0)
 			return -1;
-	return put(t, "\n ]", e);
+	return text_str(t, "\n ]", e);
 }
 
 char *eval_json_text(const json_t *obj, struct err *e)
@@ -193,12 +178,12 @@ char *eval_json_text(const json_t *obj, struct err *e)
 	json_t *v;
 
 	json_object_foreach((json_t *)obj, key, v) {
-		if (put(&t, before, e) < 0 || put(&t, key, e) < 0 ||
-		    put(&t, "\": ", e) < 0 || put_value(&t, v, e) < 0)
+		if (text_str(&t, before, e) < 0 || text_str(&t, key, e) < 0 ||
+		    text_str(&t, "\": ", e) < 0 || put_value(&t, v, e) < 0)
 			goto fail;
 		before = ",\n \"";
 	}
-	if (put(&t, "\n}\n", e) == 0)
+	if (text_str(&t, "\n}\n", e) == 0)
 		return t.s;
 fail:
 	mem_free(t.s);
@@ -225,7 +210,7 @@ char *eval_csv_text(const struct eval_result *r, struct err *e)
 				         s[i].value, end);
 			else
 				snprintf(cell, sizeof(cell), "%s", end);
-			if (put(&t, cell, e) < 0) {
+			if (text_str(&t, cell, e) < 0) {
 				mem_free(t.s);
 				return NULL;
 			}

@@ -10,6 +10,7 @@
 #include "mem.h"
 #include "rec.h"
 #include "sha256.h"
+#include "text.h"
 
 /* A token is marked when it has so much of the context's peak. */
 #define MARKED 0.3f
@@ -118,26 +119,6 @@ void label_prompt_free(struct label_prompt *p)
 
 /* ---- text ---- */
 
-struct text {
-	char *s;
-	size_t n, cap;
-};
-
-static int put(struct text *t, const char *s, size_t n, struct err *e)
-{
-	if (mem_grow(&t->s, &t->cap, t->n + n + 1, 1, e) < 0)
-		return -1;
-	memcpy(t->s + t->n, s, n);
-	t->n += n;
-	t->s[t->n] = 0;
-	return 0;
-}
-
-static int put_str(struct text *t, const char *s, struct err *e)
-{
-	return put(t, s, strlen(s), e);
-}
-
 /* Bytes of tokens from `from` on, made valid and put on one line: newlines
  * are shown as \n. */
 static int tidy(struct text *t, size_t from, struct err *e)
@@ -150,14 +131,14 @@ static int tidy(struct text *t, size_t from, struct err *e)
 	t->n = from;
 	for (i = 0; rc == 0 && i < n; i++) {
 		if (s[i] == '\n')
-			rc = put(t, "\\n", 2, e);
+			rc = text_add(t, "\\n", 2, e);
 		else if (s[i] == '\r')
-			rc = put(t, "\\r", 2, e);
+			rc = text_add(t, "\\r", 2, e);
 		else if (s[i] == '\t')
-			rc = put(t, "\\t", 2, e);
+			rc = text_add(t, "\\t", 2, e);
 		else
-			rc = put(t, (unsigned char)s[i] < ' ' ? "?" : s + i, 1,
-			         e);
+			rc = text_add(t, (unsigned char)s[i] < ' ' ? "?"
+			              : s + i, 1, e);
 	}
 	json_decref(j);
 	return rc;
@@ -179,21 +160,21 @@ static int put_ctx(struct text *t, const struct tok *tok,
 {
 	size_t i, n, from = t->n;
 	const char *s;
-	int rc = put(t, "", 0, e);
+	int rc = text_add(t, "", 0, e);
 
 	for (i = 0; rc == 0 && i < c->n; i++) {
 		int now = mark && mark[i], before = mark && i && mark[i - 1];
 
 		s = bytes_of(tok, c->ids[i], &n);
 		if (before && !now)
-			rc = put(t, ">>", 2, e);
+			rc = text_add(t, ">>", 2, e);
 		if (rc == 0 && now && !before)
-			rc = put(t, "<<", 2, e);
+			rc = text_add(t, "<<", 2, e);
 		if (rc == 0)
-			rc = put(t, s, n, e);
+			rc = text_add(t, s, n, e);
 	}
 	if (rc == 0 && mark && c->n && mark[c->n - 1])
-		rc = put(t, ">>", 2, e);
+		rc = text_add(t, ">>", 2, e);
 	return rc == 0 ? tidy(t, from, e) : -1;
 }
 
@@ -243,15 +224,15 @@ static int put_tokens(struct text *t, const struct tok *tok,
 	size_t i, n, from;
 
 	if (n_ids == 0)
-		return put_str(t, "(unknown)", e);
+		return text_str(t, "(unknown)", e);
 	for (i = 0; i < n_ids; i++) {
 		const char *s = bytes_of(tok, ids[i], &n);
 
-		if (put_str(t, i ? ", \"" : "\"", e) < 0)
+		if (text_str(t, i ? ", \"" : "\"", e) < 0)
 			return -1;
 		from = t->n;
-		if (put(t, s, n, e) < 0 || tidy(t, from, e) < 0 ||
-		    put_str(t, "\"", e) < 0)
+		if (text_add(t, s, n, e) < 0 || tidy(t, from, e) < 0 ||
+		    text_str(t, "\"", e) < 0)
 			return -1;
 	}
 	return 0;
@@ -267,7 +248,7 @@ static int put_where(struct text *t, const struct label_feature *f,
 	int i, any = 0;
 
 	snprintf(line, sizeof(line), "%.3g %% of tokens", 100 * f->frequency);
-	if (put_str(t, line, e) < 0)
+	if (text_str(t, line, e) < 0)
 		return -1;
 	for (i = 0; i < 4; i++) {
 		if (f->share[i] < 0.005)
@@ -275,7 +256,7 @@ static int put_where(struct text *t, const struct label_feature *f,
 		snprintf(line, sizeof(line), "%s%.0f %% in %s",
 		         any++ ? ", " : "; of these ", 100 * f->share[i],
 		         part[i]);
-		if (put_str(t, line, e) < 0)
+		if (text_str(t, line, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -308,7 +289,7 @@ static int put_examples(struct text *t, const struct fill *x, struct err *e)
 		snprintf(line, sizeof(line), "%s%zu (%d): ", i ? "\n" : "",
 		         i + 1, s < 1 ? 1 : s > 10 ? 10 : s);
 		active(c, x->mark);
-		if (put_str(t, line, e) < 0 ||
+		if (text_str(t, line, e) < 0 ||
 		    put_ctx(t, x->p->tok, c, x->mark, e) < 0)
 			return -1;
 	}
@@ -333,10 +314,10 @@ static int put_marked(struct text *t, const struct fill *x, struct err *e)
 			at = t->n;
 			for (; j < c->n && x->mark[j]; j++) {
 				s = bytes_of(x->p->tok, c->ids[j], &n);
-				if (put(t, s, n, e) < 0)
+				if (text_add(t, s, n, e) < 0)
 					return -1;
 			}
-			if (tidy(t, at, e) < 0 || put_str(t, ",", e) < 0)
+			if (tidy(t, at, e) < 0 || text_str(t, ",", e) < 0)
 				return -1;
 			same = strstr(t->s + from, t->s + at);
 			if (same != t->s + at && (same == t->s + from ||
@@ -362,7 +343,7 @@ static int put_items(struct text *t, const struct fill *x, struct err *e)
 		active(c, x->mark);
 		if (x->items[i].marks)
 			misplaced(c, x->items[i].marks, x->mark);
-		if (put_str(t, line, e) < 0 ||
+		if (text_str(t, line, e) < 0 ||
 		    put_ctx(t, x->p->tok, c,
 		            x->kind == LABEL_FUZZ ? x->mark : NULL, e) < 0)
 			return -1;
@@ -375,8 +356,8 @@ static int put_tags(struct text *t, struct err *e)
 	int i, rc = 0;
 
 	for (i = 0; rc == 0 && i < LABEL_N_TAGS; i++) {
-		rc = put_str(t, i ? ", " : "", e);
-		rc = rc < 0 ? rc : put_str(t, label_tags[i], e);
+		rc = text_str(t, i ? ", " : "", e);
+		rc = rc < 0 ? rc : text_str(t, label_tags[i], e);
 	}
 	return rc;
 }
@@ -404,12 +385,12 @@ static int put_word(struct text *t, const char *word, size_t n,
 	} else if (IS("tags")) {
 		rc = put_tags(t, e);
 	} else if (IS("label")) {
-		rc = put_str(t, x->label ? x->label : "", e);
+		rc = text_str(t, x->label ? x->label : "", e);
 	} else if (IS("items")) {
 		rc = put_items(t, x, e);
 	} else if (IS("n")) {
 		snprintf(line, sizeof(line), "%zu", x->n);
-		rc = put_str(t, line, e);
+		rc = text_str(t, line, e);
 	} else {
 		return 0;
 	}
@@ -421,22 +402,22 @@ static char *fill_in(const char *s, const struct fill *x, struct err *e)
 {
 	struct text t = { 0 };
 	const char *open, *close;
-	int got = put(&t, "", 0, e);
+	int got = text_add(&t, "", 0, e);
 
 	while (got >= 0 && (open = strchr(s, '{'))) {
-		got = put(&t, s, (size_t)(open - s), e);
+		got = text_add(&t, s, (size_t)(open - s), e);
 		close = strchr(open, '}');
 		if (got >= 0 && close)
 			got = put_word(&t, open + 1, (size_t)(close - open) - 1,
 			               x, e);
 		if (got == 0) {		/* a brace of the prompt's own */
-			got = put(&t, "{", 1, e);
+			got = text_add(&t, "{", 1, e);
 			s = open + 1;
 		} else if (got > 0) {
 			s = close + 1;
 		}
 	}
-	if (got < 0 || put_str(&t, s, e) < 0) {
+	if (got < 0 || text_str(&t, s, e) < 0) {
 		mem_free(t.s);
 		return NULL;
 	}

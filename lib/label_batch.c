@@ -15,6 +15,7 @@
 #include "label_run_impl.h"
 #include "mem.h"
 #include "sha256.h"
+#include "text.h"
 
 enum {
 	LIST_MAX = 100,		/* batches looked at for a lost one */
@@ -136,26 +137,10 @@ static int batch_key(const struct label_ask *a, size_t n, char key[80],
 
 /* ---- sending ---- */
 
-struct text {
-	char *s;
-	size_t n, cap;
-};
-
-static int put(struct text *t, const char *s, struct err *e)
-{
-	size_t n = strlen(s);
-
-	if (mem_grow(&t->s, &t->cap, t->n + n + 1, 1, e) < 0)
-		return -1;
-	memcpy(t->s + t->n, s, n + 1);
-	t->n += n;
-	return 0;
-}
-
 static int put_json(struct text *t, json_t *j, struct err *e)
 {
 	char *s = j ? json_dumps(j, JSON_COMPACT) : NULL;
-	int rc = s ? put(t, s, e)
+	int rc = s ? text_str(t, s, e)
 	           : err_set(e, ERR_MEM, "no memory for a batch");
 
 	free(s);
@@ -172,7 +157,7 @@ static int put_asks(struct batcher *b, const struct label_ask *a, size_t n,
 	char id[LABEL_ID_MAX + 8];
 	size_t i;
 
-	if (anthropic && put(t, "{\"requests\":[", e) < 0)
+	if (anthropic && text_str(t, "{\"requests\":[", e) < 0)
 		return -1;
 	for (i = 0; i < n; i++) {
 		json_t *body = label_wire_body(wire, &a[i], e);
@@ -185,12 +170,12 @@ static int put_asks(struct batcher *b, const struct label_ask *a, size_t n,
 		       : json_pack("{s:s,s:s,s:s,s:o}", "custom_id", id,
 		                   "method", "POST", "url",
 		                   "/v1/chat/completions", "body", body);
-		if ((anthropic && i && put(t, ",", e) < 0) ||
+		if ((anthropic && i && text_str(t, ",", e) < 0) ||
 		    put_json(t, body, e) < 0 ||
-		    (!anthropic && put(t, "\n", e) < 0))
+		    (!anthropic && text_str(t, "\n", e) < 0))
 			return -1;
 	}
-	return anthropic ? put(t, "]}", e) : 0;
+	return anthropic ? text_str(t, "]}", e) : 0;
 }
 
 /* Uploads JSON lines as a file: its id, for mem_free. */
@@ -215,14 +200,15 @@ static char *upload(struct batcher *b, const struct text *lines,
 	                  key);
 	headers[i++] = type;
 	headers[i] = NULL;
-	if (!url || !type || put(&t, "--", e) < 0 || put(&t, key, e) < 0 ||
-	    put(&t, "\r\nContent-Disposition: form-data; name=\"purpose\"\r\n"
-	        "\r\nbatch\r\n--", e) < 0 || put(&t, key, e) < 0 ||
-	    put(&t, "\r\nContent-Disposition: form-data; name=\"file\"; "
-	        "filename=\"batch.jsonl\"\r\nContent-Type: application/jsonl"
-	        "\r\n\r\n", e) < 0 || put(&t, lines->s, e) < 0 ||
-	    put(&t, "\r\n--", e) < 0 || put(&t, key, e) < 0 ||
-	    put(&t, "--\r\n", e) < 0)
+	if (!url || !type ||
+	    text_str(&t, "--", e) < 0 || text_str(&t, key, e) < 0 ||
+	    text_str(&t, "\r\nContent-Disposition: form-data; "
+	             "name=\"purpose\"\r\n\r\nbatch\r\n--", e) < 0 || text_str(&t, key, e) < 0 ||
+	    text_str(&t, "\r\nContent-Disposition: form-data; name=\"file\"; "
+	             "filename=\"batch.jsonl\"\r\n"
+	             "Content-Type: application/jsonl\r\n\r\n", e) < 0 || text_str(&t, lines->s, e) < 0 ||
+	    text_str(&t, "\r\n--", e) < 0 || text_str(&t, key, e) < 0 ||
+	    text_str(&t, "--\r\n", e) < 0)
 		goto done;
 	c = (struct http_api_call){ .url = url, .headers = headers,
 	                            .body = t.s, .n_body = t.n };

@@ -6,28 +6,23 @@
 #include <string.h>
 
 #include "mem.h"
+#include "text.h"
 
-struct text {
-	char *s;
-	size_t n, cap;
+/* What goes wrong on the way is told at the end. */
+struct csv {
+	struct text text;
 	struct err *e;
 	int failed;
 };
 
-static void put(struct text *t, const char *s)
+static void put(struct csv *c, const char *s)
 {
-	size_t n = strlen(s);
-
-	if (t->failed || mem_grow(&t->s, &t->cap, t->n + n + 1, 1, t->e) < 0) {
-		t->failed = 1;
-		return;
-	}
-	memcpy(t->s + t->n, s, n + 1);
-	t->n += n;
+	if (!c->failed && text_str(&c->text, s, c->e) < 0)
+		c->failed = 1;
 }
 
 /* A field, then what separates it from the next. */
-static void field(struct text *t, const json_t *v, const char *after)
+static void field(struct csv *t, const json_t *v, const char *after)
 {
 	char number[32];
 	const char *s;
@@ -49,7 +44,7 @@ static void field(struct text *t, const json_t *v, const char *after)
 	put(t, after);
 }
 
-static void rows(struct text *t, const json_t *profile, const char *test,
+static void rows(struct csv *t, const json_t *profile, const char *test,
                  const json_t *pair, const json_t *tests)
 {
 	static const char *const stat[] = {
@@ -83,7 +78,7 @@ static void rows(struct text *t, const json_t *profile, const char *test,
 
 char *motif_cmp_csv(const json_t *report, struct err *e)
 {
-	struct text t = { .e = e };
+	struct csv t = { .e = e };
 	json_t *profile, *pair;
 	size_t i, k;
 
@@ -100,7 +95,7 @@ char *motif_cmp_csv(const json_t *report, struct err *e)
 		     json_object_get(profile, "kruskal"));
 	}
 	if (!t.failed)
-		return t.s;
-	mem_free(t.s);
+		return t.text.s;
+	mem_free(t.text.s);
 	return NULL;
 }
