@@ -203,10 +203,12 @@ static char *upload(struct batcher *b, const struct text *lines,
 	if (!url || !type ||
 	    text_str(&t, "--", e) < 0 || text_str(&t, key, e) < 0 ||
 	    text_str(&t, "\r\nContent-Disposition: form-data; "
-	             "name=\"purpose\"\r\n\r\nbatch\r\n--", e) < 0 || text_str(&t, key, e) < 0 ||
+	             "name=\"purpose\"\r\n\r\nbatch\r\n--", e) < 0 ||
+	    text_str(&t, key, e) < 0 ||
 	    text_str(&t, "\r\nContent-Disposition: form-data; name=\"file\"; "
 	             "filename=\"batch.jsonl\"\r\n"
-	             "Content-Type: application/jsonl\r\n\r\n", e) < 0 || text_str(&t, lines->s, e) < 0 ||
+	             "Content-Type: application/jsonl\r\n\r\n", e) < 0 ||
+	    text_str(&t, lines->s, e) < 0 ||
 	    text_str(&t, "\r\n--", e) < 0 || text_str(&t, key, e) < 0 ||
 	    text_str(&t, "--\r\n", e) < 0)
 		goto done;

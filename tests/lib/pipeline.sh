@@ -48,3 +48,15 @@ awk 'BEGIN {
 		printf "{\"text\": \"%s %d.\"}\n", line, d
 	}
 }' >"$S/docs.jsonl"
+# What a suite may define anew: how it runs the pipeline, and which steps a run
+# did by its log.
+go() { run "$@"; }
+steps() { sed -n 's/^  \([A-Z]*\) .*/\1/p' "$1" | sort -u | tr '\n' ' '; }
+# redoes WHAT STEPS WORDS...: a go in $S/a with WORDS does just STEPS
+redoes() {
+	local what=$1 want=$2
+	shift 2
+	if ! go "$S/a" "$@" >"$S/log" 2>&1; then tail -n 5 "$S/log" | sed 's/^/# /'; not "$what"
+	elif [ "$(steps "$S/log")" = "$want" ]; then ok "$what"
+	else echo "# wanted: $want; did: $(steps "$S/log")"; not "$what"; fi
+}

@@ -18,13 +18,6 @@ go() {
 }
 export -f go
 steps() { sed -n 's/^  \([A-Z]*\) .*/\1/p' "$1" | sort | uniq -c | awk '{ printf "%s%s ", $2, ($1 > 1 ? $1 : "") }'; }
-redoes() {
-	local what=$1 want=$2
-	shift 2
-	if ! go "$S/a" "$@" >"$S/log" 2>&1; then tail -n 5 "$S/log" | sed 's/^/# /'; not "$what"
-	elif [ "$(steps "$S/log")" = "$want" ]; then ok "$what"
-	else echo "# wanted: $want; did: $(steps "$S/log")"; not "$what"; fi
-}
 
 t0=$(date +%s%N)
 redoes "from nothing" "CASCADE COMPARE3 MOTIFS6 PARTS REPORT "

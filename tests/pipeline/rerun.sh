@@ -3,17 +3,6 @@
 . "$(dirname "$0")/../lib/pipeline.sh"
 D=tiny/quick
 
-# steps LOG: which steps a run did
-steps() { sed -n 's/^  \([A-Z]*\) .*/\1/p' "$1" | sort -u | tr '\n' ' '; }
-# redoes WHAT STEPS WORDS...: a run with WORDS does just STEPS
-redoes() {
-	local what=$1 want=$2
-	shift 2
-	if ! run "$S/a" "$@" >"$S/log" 2>&1; then tail -n 5 "$S/log" | sed 's/^/# /'; not "$what"
-	elif [ "$(steps "$S/log")" = "$want" ]; then ok "$what"
-	else echo "# wanted: $want; did: $(steps "$S/log")"; not "$what"; fi
-}
-
 t0=$(date +%s%N)
 redoes "from nothing" "CORPUS EVAL FETCH PLOT QTOK REPORT SANITY TRAIN "
 t1=$(date +%s%N)
