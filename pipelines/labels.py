@@ -16,17 +16,14 @@ import html
 import json
 import math
 import os
-import signal
 import sqlite3
 import sys
+
+from pages import die, number, run, settings, table
 
 Z = 1.959963984540054
 REASONING = ("planning", "doubt", "self-correction", "backtracking", "verification",
              "calculation", "case-split", "restating", "conclusion", "language-switch")
-
-
-def die(msg):
-    sys.exit(f"labels: {msg}")
 
 
 def connect(path):
@@ -134,20 +131,19 @@ def read_sheet(path):
     return out
 
 
-def agreement(path, sheets):
+def agreement(path, *sheets):
     db = connect(path)
     rated = [read_sheet(s) for s in sheets]
     if not rated[0]:
         die(f"{sheets[0]}: no rating is filled in")
     score = {(r["layer"], r["feature_id"]): r["score"] for r in best_rows(db)}
-    print("| rating | labels | share | mean score |")
-    print("|---|---:|---:|---:|")
-    n = len(rated[0])
+    n, rows = len(rated[0]), []
     for word in ("yes", "partly", "no"):
         keys = [k for k, v in rated[0].items() if v == word]
         s = [score[k] for k in keys if score.get(k) is not None]
-        print(f"| {word} | {len(keys)} | {100 * len(keys) / n:.0f} % | "
-              f"{sum(s) / len(s):.3f} |" if s else f"| {word} | {len(keys)} | {100 * len(keys) / n:.0f} % | |")
+        rows.append([word, len(keys), "%.0f %%" % (100 * len(keys) / n),
+                     number(sum(s) / len(s) if s else None)])
+    print("\n".join(table(["rating", "labels", "share", "mean score"], rows)))
     p, lo, hi = wilson(sum(v == "yes" for v in rated[0].values()), n)
     print(f"\n{100 * p:.0f} % of {n} rated labels are right (95 % interval {100 * lo:.0f} to {100 * hi:.0f} %).")
     if len(rated) > 1:
@@ -198,17 +194,6 @@ for (const s of document.querySelectorAll('section'))
 
 # ---- the report -------------------------------------------------------------------
 
-def table(head, rows):
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + "|".join(["---"] * len(head)) + "|"
-    for r in rows:
-        yield "| " + " | ".join(str(x).replace("|", "\\|").replace("\n", " ") for x in r) + " |"
-
-
-def num(v, form="%.3f"):
-    return "" if v is None else form % v
-
-
 def scores(db):
     """Pooled over all items, and how many latents are above chance by themselves."""
     for kind in ("detection", "fuzzing"):
@@ -227,9 +212,9 @@ def by_share(db, part):
         "ORDER BY frequency DESC, layer, feature_id LIMIT 15").fetchall()
 
 
-def report(path, args):
+def report(path, *args):
     db = connect(path)
-    v = dict(a.split("=", 1) for a in args)
+    v = settings(args)
     meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
     one = lambda q: db.execute(q).fetchone()[0] or 0    # noqa: E731
     n, dead = one("SELECT count(*) FROM feature"), one("SELECT sum(dead) FROM feature")
@@ -252,7 +237,7 @@ def report(path, args):
             "- Rate the labels in [review.csv](review.csv) and run `make agreement`; "
             "[features.html](features.html) shows them with their contexts.", "", "## Layers", ""]
     say += table(["layer", "latents", "never fired", "labelled", "detection", "fuzzing"], [
-        [r["layer"], r["n"], r["dead"] or 0, r["labels"], num(r["d"]), num(r["z"])]
+        [r["layer"], r["n"], r["dead"] or 0, r["labels"], number(r["d"]), number(r["z"])]
         for r in db.execute(
             "SELECT f.layer, count(*) AS n, sum(dead) AS dead, (SELECT count(*) FROM label l WHERE "
             "l.layer = f.layer AND state = 'ok') AS labels, (SELECT avg(balanced_accuracy) FROM score s "
@@ -265,15 +250,15 @@ def report(path, args):
         "model_name, prompt_version) JOIN feature USING (layer, feature_id) WHERE tag IN (%s) ORDER BY tag, "
         "score DESC, max DESC, layer, feature_id" % ",".join("?" * len(REASONING)), REASONING).fetchall()
     if tagged:
-        say += table(["tag", "latent", "label", "score"], [
-            [r["tag"], f"{r['layer']}/{r['feature_id']}", r["label"], num(r["score"])] for r in tagged[:30]])
+        say += table(["tag", "latent", "label", "score"], text=3, rows=[
+            [r["tag"], f"{r['layer']}/{r['feature_id']}", r["label"], number(r["score"])] for r in tagged[:30]])
     else:
         say += ["None."]
     for part, name in (("think", "thinking"), ("answer", "answers")):
         rows = by_share(db, part)
         say += ["", f"Latents that fire in {name} alone (more than 99 % of at least 20 firings), the most "
                 "frequent first:", ""]
-        say += table(["latent", "frequency", "label"], [
+        say += table(["latent", "frequency", "label"], text=3, rows=[
             [f"{r['layer']}/{r['feature_id']}", "%.3g %%" % (100 * r["frequency"]), r["label"] or ""]
             for r in rows]) if rows else ["None."]
     say += ["", "## The best-tested labels", ""]
@@ -293,31 +278,11 @@ def cost():
         e, end = json.JSONDecoder().raw_decode(text[at:])
         at += end
         rows.append([e["model"], e["features"], e["requests"], "%.1f M" % (e["input_tokens"] / 1e6),
-                     "%.1f M" % (e["output_tokens"] / 1e6), num(e.get("usd"), "%.2f"),
-                     num(e.get("usd_batch"), "%.2f"), num(e.get("usd_per_label"), "%.5f")])
+                     "%.1f M" % (e["output_tokens"] / 1e6), number(e.get("usd"), "%.2f"),
+                     number(e.get("usd_batch"), "%.2f"), number(e.get("usd_per_label"), "%.5f")])
     print("\n".join(table(["model", "latents", "requests", "input", "output", "dollars", "by batches", "a label"], rows)))
 
 
-def main():
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    sys.stdout.reconfigure(encoding="utf-8")
-    verbs = {"vacuum": (vacuum, 2, 2), "review": (review, 3, 3), "html": (page, 2, 2), "cost": (cost, 0, 0)}
-    a = sys.argv[1:]
-    try:
-        if a and a[0] in verbs and verbs[a[0]][1] <= len(a) - 1 <= verbs[a[0]][2]:
-            verbs[a[0]][0](*a[1:])
-        elif len(a) > 1 and a[0] == "report":
-            report(a[1], a[2:])
-        elif len(a) in (3, 4) and a[0] == "agreement":
-            agreement(a[1], a[2:])
-        else:
-            print(__doc__.split("\n\n")[0], file=sys.stderr)
-            sys.exit(2)
-        sys.stdout.flush()
-    except (OSError, sqlite3.Error, KeyError, ValueError) as e:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        die(f"{type(e).__name__}: {e}")
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, {"vacuum": (vacuum, 2, 2), "review": (review, 3, 3), "html": (page, 2, 2),
+                  "report": (report, 1, None), "agreement": (agreement, 2, 3), "cost": (cost, 0, 0)}, sqlite3.Error)

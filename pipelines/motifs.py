@@ -7,28 +7,10 @@ and the report. Nothing here depends on the clock.
 """
 import json
 import os
-import signal
-import sys
+
+from pages import load, number, plotted, put, run, settings, table
 
 CALLED = 0.05		# false discovery rate at which a difference is called
-
-
-def die(msg):
-    sys.exit(f"motifs: {msg}")
-
-
-def load(path):
-    try:
-        with open(path, encoding="utf-8") as f:
-            return json.load(f)
-    except (OSError, ValueError) as e:
-        die(f"{path}: {e}")
-
-
-def put(path, text):
-    with open(path + ".part", "w", encoding="utf-8") as f:
-        f.write(text)
-    os.replace(path + ".part", path)
 
 
 def find(report, name):
@@ -53,10 +35,6 @@ def tics(axis, names):
     return f"{axis.upper()}TICS = {quoted(f'set {axis}tics ({inner})')}\n"
 
 
-def number(v):
-    return "?" if v is None else f"{v:.6g}"
-
-
 def shown(p):
     """The motifs that some graph has a value for."""
     return [m for m in range(len(p["motifs"])) if any(g["values"][m] is not None for g in p["graphs"])]
@@ -72,7 +50,7 @@ def segments(tree):
         place[n + i] = (height, (ya + yb) / 2)
 
 
-def tables(path, out, names):
+def tables(path, out, *names):
     report = load(path)
     for name in names:
         p, base = find(report, name), f"{out}/{name.replace('/', '-')}"
@@ -80,7 +58,7 @@ def tables(path, out, names):
             p = {"motifs": ["none"], "sets": [], "graphs": [], "graph_tree": {"leaves": [], "merges": []}}
         keep = shown(p) or [0]
         order = [p["graphs"][i] for i in p["graph_tree"]["leaves"]]
-        rows = ["\t".join(number(s[k][m]) for s in p["sets"] for k in ("mean", "lo", "hi")) or "?"
+        rows = ["\t".join(plotted(s[k][m]) for s in p["sets"] for k in ("mean", "lo", "hi")) or "?"
                 for m in keep]
         put(base + ".tsv", "\n".join(rows) + "\n")
         put(base + ".matrix", "".join("\t".join("NaN" if g["values"][m] is None else f"{g['values'][m]:.6g}"
@@ -95,17 +73,6 @@ def tables(path, out, names):
 
 
 # ---- the report -----------------------------------------------------------
-
-def cell(v, form="%.3f"):
-    return "" if v is None else form % v
-
-
-def table(head, rows):
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + "|".join(["---"] + ["---:"] * (len(head) - 1)) + "|"
-    for r in rows:
-        yield "| " + " | ".join(r) + " |"
-
 
 def called(tests):
     return [t for t in tests if t["q"] is not None and t["q"] < CALLED]
@@ -134,7 +101,7 @@ def verdict(pair, even, n):
     a, b = pair["a"], pair["b"]
     sizes = f"{n[a]} and {n[b]} graphs"
     if pair["least_p"] is None or pair["least_p"] > CALLED:
-        return (f"cannot be told: {sizes} cannot give a p below {cell(pair['least_p'], '%.2g')}, "
+        return (f"cannot be told: {sizes} cannot give a p below {number(pair['least_p'], '%.2g')}, "
                 "whatever the difference")
     if min(n[a], n[b]) > 1 and pair["least_p"] * len(pair["tests"]) > CALLED:
         few = " (with so few graphs only a difference in several motifs at once could be called)"
@@ -154,7 +121,7 @@ def verdict(pair, even, n):
                 f"like size: this may be size and density{few}")
     limit = widest(pair["tests"])
     return (f"no difference found ({sizes}); the intervals leave room for one of "
-            f"{cell(limit, '%.2f')}{few}")
+            f"{number(limit, '%.2f')}{few}")
 
 
 def answer(v, report, even, n, profiles):
@@ -181,7 +148,7 @@ def answer(v, report, even, n, profiles):
             like = cos[order.index(pair["a"])][order.index(pair["b"])]
             yield (f"- **{name}**, {pair['a']} and {pair['b']}: "
                    f"{verdict(pair, same_pair(pair, even, name), n)}. "
-                   f"Cosine of their mean profiles: {cell(like, '%.2f')}.")
+                   f"Cosine of their mean profiles: {number(like, '%.2f')}.")
     yield ""
     yield (f"A difference is called when its Benjamini-Hochberg q is below {CALLED}, over all pairs "
            "of sets and motifs of a profile. In brackets: rank-biserial correlation, +1 when every "
@@ -191,7 +158,7 @@ def answer(v, report, even, n, profiles):
 
 def sets_table(report):
     def both(s, k, form):
-        return f"{cell(s[k]['mean'], form)} ± {cell(s[k]['std'], form)}"
+        return f"{number(s[k]['mean'], form)} ± {number(s[k]['std'], form)}"
     return table(["set", "graphs", "nodes", "edges", "density"],
                  [[s["set"], str(s["n"]), both(s, "nodes", "%.0f"), both(s, "edges", "%.0f"),
                    both(s, "density", "%.3f")] for s in report["sets"]])
@@ -203,10 +170,10 @@ def profile_table(p):
         motif = p["motifs"][m]
         k = p.get("kruskal", [{}] * len(p["motifs"]))[m]
         rho = p["spearman"][m]
-        rows.append([motif] + [f"{cell(s['mean'][m])} [{cell(s['lo'][m], '%.2f')}, {cell(s['hi'][m], '%.2f')}]"
+        rows.append([motif] + [f"{number(s['mean'][m])} [{number(s['lo'][m], '%.2f')}, {number(s['hi'][m], '%.2f')}]"
                                for s in p["sets"]]
-                    + [cell(k.get("q"), "%.2g"), cell(k.get("epsilon2"), "%.2f"),
-                       *(cell(rho[c] if enough else None, "%+.2f") for c in ("edges", "density"))])
+                    + [number(k.get("q"), "%.2g"), number(k.get("epsilon2"), "%.2f"),
+                       *(number(rho[c] if enough else None, "%+.2f") for c in ("edges", "density"))])
     return table(["motif"] + [f"{s['set']} (n = {max(s['n'] or [0])})" for s in p["sets"]]
                  + ["q", "ε²", "ρ edges", "ρ density"], rows)
 
@@ -221,7 +188,7 @@ def loops(z):
             if motif in p["motifs"]:
                 m = p["motifs"].index(motif)
                 rows.append([f"{motif}, {p['null']}"] +
-                            [f"{cell(s['mean'][m], '%.1f')} [{cell(s['lo'][m], '%.1f')}, {cell(s['hi'][m], '%.1f')}]"
+                            [f"{number(s['mean'][m], '%.1f')} [{number(s['lo'][m], '%.1f')}, {number(s['hi'][m], '%.1f')}]"
                              if s["n"][m] else "" for s in p["sets"]])
     yield from table(["motif, null model"] + [s["set"] for s in z["sets"]], rows)
     yield ""
@@ -247,8 +214,8 @@ def cascades(path):
     yield from table(["class", "graphs", "with cascades", "complete", "longest", "loops a graph",
                       "cascades (log10)", "heaviest", "incoherent steps in it"],
                      [[c["class"], str(c["graphs"]), str(c["with_cascades"]), str(c["with_complete"]),
-                       str(c["longest"]), cell(c["mean_instances"], "%.0f"),
-                       cell(c["mean_log10_total"], "%.1f"), cell(c["mean_heaviest"], "%.1f"),
+                       str(c["longest"]), number(c["mean_instances"], "%.0f"),
+                       number(c["mean_log10_total"], "%.1f"), number(c["mean_heaviest"], "%.1f"),
                        f"{c['heaviest_steps'].get('incoherent_ffl', 0)} of "
                        f"{sum(c['heaviest_steps'].values())}"] for c in classes])
     yield ""
@@ -282,8 +249,8 @@ def thinking(parts, profiles):
     yield ""
 
 
-def report(folder, args):
-    v = dict(a.split("=", 1) for a in args)
+def report(folder, *args):
+    v = settings(args)
     profiles = v["profiles"].split()
     r, even = load(f"{folder}/compare.json"), load(f"{folder}/even.json")
     parts = load(f"{folder}/parts.json")
@@ -326,24 +293,5 @@ def report(folder, args):
     print("\n".join(say))
 
 
-def main():
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    a = sys.argv[1:]
-    try:
-        if len(a) > 2 and a[0] == "tables":
-            tables(a[1], a[2], a[3:])
-        elif len(a) > 1 and a[0] == "report":
-            report(a[1], a[2:])
-        else:
-            print(__doc__.split("\n\n")[0], file=sys.stderr)
-            sys.exit(2)
-        sys.stdout.flush()
-    except OSError as e:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        die(str(e))
-    except (KeyError, TypeError) as e:
-        die(f"a number is missing: {e}")
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, {"tables": (tables, 2, None), "report": (report, 1, None)})

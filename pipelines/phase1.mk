@@ -95,7 +95,7 @@ $(configs:%=$(S)/%/autointerp.json): $(S)/%/autointerp.json: $(S)/%/sums $(D)/he
 # best a cross-entropy increase may be and still count as good.
 SWEEP_DEAD ?= 0.1
 SWEEP_TOLERANCE ?= 0.1
-$(eval $(call stamp,phase1/results,$(call program,$(SWEEP)) $(configs) $(if $(AUTOINTERP),scores)))
+$(eval $(call stamp,phase1/results,$(call program,$(SWEEP) $(PAGES)) $(configs) $(if $(AUTOINTERP),scores)))
 $(eval $(call stamp,phase1/decision,$(SWEEP_DEAD) $(SWEEP_TOLERANCE)))
 $(S)/results.tsv: $(configs:%=$(S)/%/eval.json) $(scores) $(D)/.want/phase1/results
 	@$(call into,$(PYTHON) $(SWEEP) results $(S) $(if $(AUTOINTERP),--scores) $(configs))
@@ -114,7 +114,7 @@ $(S)/pareto.png: $(S)/points.tsv pipelines/plots/pareto.gp pipelines/plots/style
 	$(call say,PLOT)$(call pareto)
 $(S)/pareto.svg: $(S)/points.tsv pipelines/plots/pareto.gp pipelines/plots/style.gp
 	$(call say,PLOT)$(call pareto,;SVG=1)
-$(eval $(call stamp,phase1/report,$(call program,$(SWEEP)) $(TITLE)))
+$(eval $(call stamp,phase1/report,$(call program,$(SWEEP) $(PAGES)) $(TITLE)))
 $(S)/report.md: $(S)/results.tsv $(S)/speed.tsv $(S)/decision.json $(S)/decision.mk $(S)/pareto.png $(S)/pareto.svg $(D)/.want/phase1/report
 	$(call say,REPORT)$(call into,$(PYTHON) $(SWEEP) report $(S)/results.tsv $(S)/speed.tsv $(S)/decision.json \
 		'release=$(RELEASE)' 'profile=$(PROFILE)' 'model=$(MODEL)' 'layers=$(PILOT)' 'passes=$(words $(passes))' \

@@ -54,7 +54,7 @@ $(D)/eval.json: $(D)/ckpt.sums $(D)/metrics.jsonl $(D)/held.tok $(D)/model.path 
 
 # ---- plots and report -----------------------------------------------------
 plots := $(addprefix $(D)/,loss.png latents.png ce.png)
-$(eval $(call stamp,report,$(call program,$(REPORT)) $(TITLE)))
+$(eval $(call stamp,report,$(call program,$(REPORT) $(PAGES)) $(TITLE)))
 $(D)/curves.tsv: $(D)/metrics.jsonl $(D)/.want/report
 	@$(call into,$(PYTHON) $(REPORT) curves $<)
 $(D)/tables.done: $(D)/eval.json $(D)/.want/report

@@ -49,7 +49,7 @@ $(D)/labels.csv: $(D)/features.sqlite
 	@$(call into,$(BIN)/labeler -x --to csv --db $<)
 
 # ---- for people -----------------------------------------------------------
-$(eval $(call stamp,phase3,$(call program,$(LABELS)) $(REVIEW)))
+$(eval $(call stamp,phase3,$(call program,$(LABELS) $(PAGES)) $(REVIEW)))
 $(D)/review.csv: $(D)/features.sqlite $(D)/.want/phase3
 	@$(call into,$(PYTHON) $(LABELS) review $< $(REVIEW) $(SEED))
 $(D)/features.html: $(D)/features.sqlite $(D)/.want/phase3

@@ -104,7 +104,7 @@ $(M)/cascades.jsonl: $(foreach s,$(SETS),$(call in_set,$s) $(D)/.want/set-$s) $(
 	$(call say,CASCADE)$(call into,$(MOTIFFIND) --cascades --top 3 --density $(CASCADE_DENSITY) $(ALL_SETS) 2>$(M)/cascades.log)
 
 # ---- plots and report -----------------------------------------------------
-$(eval $(call stamp,motif-report,$(call program,$(MOTIFS_PY)) $(PROFILES) $(REASONING) $(TITLE)))
+$(eval $(call stamp,motif-report,$(call program,$(MOTIFS_PY) $(PAGES)) $(PROFILES) $(REASONING) $(TITLE)))
 $(M)/tables.done: $(M)/compare.json $(D)/.want/motif-report
 	@$(call into,$(PYTHON) $(MOTIFS_PY) tables $< $(M) $(PROFILES))
 

@@ -9,20 +9,8 @@ clock; times stand in times.tsv and on a line of their own in the report's end.
 """
 import json
 import os
-import signal
-import sys
 
-
-def die(msg):
-    sys.exit(f"report: {msg}")
-
-
-def load(path):
-    try:
-        with open(path, encoding="utf-8") as f:
-            return json.load(f)
-    except (OSError, ValueError) as e:
-        die(f"{path}: {e}")
+from pages import die, load, number, plotted, put, run, settings, table
 
 
 # ---- tables for gnuplot ---------------------------------------------------
@@ -60,49 +48,28 @@ def curves(path):
         print("\t".join(row))
 
 
-def number(v, form="%.6g"):
-    return "?" if v is None else form % v
-
-
 def tables(path, out):
     e = load(path)
     os.makedirs(out, exist_ok=True)
     put(f"{out}/latents.tsv", "".join(
-        "\t".join([str(r["layer"]), number(r["l0"]), number(r["dead_share"]),
-                   number(r["train_dead_share"])]) + "\n" for r in e["layers"]))
+        "\t".join([str(r["layer"]), plotted(r["l0"]), plotted(r["dead_share"]),
+                   plotted(r["train_dead_share"])]) + "\n" for r in e["layers"]))
     put(f"{out}/ce.tsv", "".join(
-        "\t".join([str(r["layer"]), number(r["ce_increase"]),
-                   number(r["ce_increase_se"]), number(r["mean_ce_increase"]),
-                   number(r["zero_ce_increase"])]) + "\n" for r in e["layers"]))
-    put(f"{out}/all.txt", number(e["all"]["ce_increase"]) + "\n")
-
-
-def put(path, text):
-    with open(path + ".part", "w", encoding="utf-8") as f:
-        f.write(text)
-    os.replace(path + ".part", path)
+        "\t".join([str(r["layer"]), plotted(r["ce_increase"]),
+                   plotted(r["ce_increase_se"]), plotted(r["mean_ce_increase"]),
+                   plotted(r["zero_ce_increase"])]) + "\n" for r in e["layers"]))
+    put(f"{out}/all.txt", plotted(e["all"]["ce_increase"]) + "\n")
 
 
 # ---- the report -----------------------------------------------------------
 
-def cell(v, form="%.4f"):
-    return "" if v is None else form % v
-
-
 def layer_row(r):
-    return [str(r["layer"]), cell(r["fvu"]), cell(r["l0"], "%.1f"),
-            cell(100 * r["dead_share"], "%.1f %%"),
-            cell(r["ce_increase"]) + " ± " + cell(r["ce_increase_se"]),
-            cell(r["mean_ce_increase"]), cell(r["zero_ce_increase"]),
-            cell(r["ce_recovered_mean"], "%.3f"), cell(r["kl"]),
-            cell(None if r["top1"] is None else 100 * r["top1"], "%.1f %%")]
-
-
-def table(head, rows):
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + "|".join(["---:"] * len(head)) + "|"
-    for r in rows:
-        yield "| " + " | ".join(r) + " |"
+    return [str(r["layer"]), number(r["fvu"], "%.4f"), number(r["l0"], "%.1f"),
+            number(100 * r["dead_share"], "%.1f %%"),
+            number(r["ce_increase"], "%.4f") + " ± " + number(r["ce_increase_se"], "%.4f"),
+            number(r["mean_ce_increase"], "%.4f"), number(r["zero_ce_increase"], "%.4f"),
+            number(r["ce_recovered_mean"], "%.3f"), number(r["kl"], "%.4f"),
+            number(None if r["top1"] is None else 100 * r["top1"], "%.1f %%")]
 
 
 def quote(text, n=400):
@@ -110,9 +77,9 @@ def quote(text, n=400):
     return "\n".join("    " + line for line in text.splitlines()) or "    "
 
 
-def report(args):
+def report(*args):
     files = {os.path.basename(a): a for a in args if "=" not in a}
-    v = dict(a.split("=", 1) for a in args if "=" in a)
+    v = settings(a for a in args if "=" in a)
     e = load(files["eval.json"])
     mean, every, tok = e["mean"], e["all"], e["tokens"]
     n = len(e["layers"])
@@ -164,26 +131,5 @@ def report(args):
     print("\n".join(say))
 
 
-def main():
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    a = sys.argv[1:]
-    try:
-        if len(a) == 2 and a[0] == "curves":
-            curves(a[1])
-        elif len(a) == 3 and a[0] == "tables":
-            tables(a[1], a[2])
-        elif len(a) > 1 and a[0] == "report":
-            report(a[1:])
-        else:
-            print(__doc__.split("\n\n")[0], file=sys.stderr)
-            sys.exit(2)
-        sys.stdout.flush()
-    except OSError as e:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        die(str(e))
-    except (KeyError, TypeError) as e:
-        die(f"a number is missing: {e}")
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, {"curves": (curves, 1, 1), "tables": (tables, 2, 2), "report": (report, 1, None)})

@@ -14,6 +14,11 @@ say = $(if $(V),,@printf '  %-7s %s\n' '$1' '$(@:$(DATA)/%=%)';)
 program = $(strip $(foreach w,$1,$(notdir $w)$(call digest,$w)))
 digest = $(if $(wildcard $1),@$(shell head -c 100M $1 2>/dev/null | sha256sum | cut -c 1-16))
 
+# What the Python programs of the phases share, and no folder of compiled Python
+# among the sources.
+PAGES := pipelines/pages.py
+export PYTHONDONTWRITEBYTECODE := 1
+
 same = $(and $(findstring [$1],[$2]),$(findstring [$2],[$1]))
 
 # $(eval $(call stamp,NAME,TEXT)): the rule for D/.want/NAME. TEXT goes through

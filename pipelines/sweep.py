@@ -13,25 +13,14 @@ speed.tsv and what the report takes from it is the same whenever it is made.
 import json
 import math
 import re
-import signal
 import sys
+
+from pages import die, load, number, run, settings, table
 
 COLUMNS = ["name", "expansion", "latents", "k", "lr", "tokens", "skip", "fvu",
            "ce_increase", "ce_se", "ce_all", "l0", "dead", "train_dead", "bytes",
            "autointerp"]
 TEXT = {"name", "lr", "tokens", "skip"}
-
-
-def die(msg):
-    sys.exit(f"sweep: {msg}")
-
-
-def load(path):
-    try:
-        with open(path, encoding="utf-8") as f:
-            return json.load(f)
-    except (OSError, ValueError) as e:
-        die(f"{path}: {e}")
 
 
 def mean(values):
@@ -70,7 +59,7 @@ def show(v):
     return "?" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v)
 
 
-def results(folder, args):
+def results(folder, *args):
     with_scores = "--scores" in args
     print("\t".join(COLUMNS))
     for name in args:
@@ -79,7 +68,7 @@ def results(folder, args):
             print("\t".join(show(row[c]) for c in COLUMNS))
 
 
-def table(path):
+def rows_of(path):
     rows = []
     try:
         with open(path, encoding="utf-8") as f:
@@ -97,7 +86,7 @@ def table(path):
     return rows
 
 
-def speed(folder, names):
+def speed(folder, *names):
     """Tokens a second of the configuration's own training, and of its pass."""
     print("\t".join(["name", "own_tokens_per_s", "tokens_per_s"]))
     for name in names:
@@ -120,13 +109,14 @@ RULE = ("Of the configurations of which at most {dead:g} of the latents never fi
         "latents, then the fewest tokens, then the lowest increase.")
 
 
-def number(tokens):
+def count(tokens):
     scale = {"k": 1e3, "M": 1e6, "G": 1e9}.get(tokens[-1:])
     return float(tokens[:-1]) * scale if scale else float(tokens)
 
 
 def decide(path, dead, tolerance):
-    rows = [r for r in table(path) if r["ce_increase"] is not None]
+    dead, tolerance = float(dead), float(tolerance)
+    rows = [r for r in rows_of(path) if r["ce_increase"] is not None]
     if not rows:
         die(f"{path}: no configuration has a cross-entropy increase")
     alive = [r for r in rows if r["dead"] is not None and r["dead"] <= dead] or rows
@@ -136,7 +126,7 @@ def decide(path, dead, tolerance):
     if all(r["autointerp"] is not None for r in good):
         top = max(r["autointerp"] for r in good)
         good = [r for r in good if r["autointerp"] >= top - 0.02]
-    chosen = min(good, key=lambda r: (r["k"], r["latents"], number(r["tokens"]),
+    chosen = min(good, key=lambda r: (r["k"], r["latents"], count(r["tokens"]),
                                       r["ce_increase"]))
     json.dump({"chosen": chosen["name"],
                "settings": {"EXPANSION": int(chosen["expansion"]), "K": int(chosen["k"]),
@@ -149,7 +139,7 @@ def decide(path, dead, tolerance):
     print()
 
 
-def settings(path):
+def makefile(path):
     d = load(path)
     print(f"# What phase 1 decided; phase 2 reads it. See {path.rsplit('/', 1)[-1]}.")
     for k, v in d["settings"].items():
@@ -171,7 +161,7 @@ def front(rows):
 
 def points(path, decision):
     """Blocks for gnuplot: a block a width and skip; then the front; the chosen."""
-    rows = [r for r in table(path) if r["ce_increase"] is not None]
+    rows = [r for r in rows_of(path) if r["ce_increase"] is not None]
     chosen = load(decision)["chosen"]
     blocks = {}
     for r in sorted(rows, key=lambda r: (r["latents"], r["skip"] != "yes")):
@@ -184,13 +174,9 @@ def points(path, decision):
         for title, some in blocks.items()))
 
 
-def form(v, how):
-    return "" if v is None else how % v
-
-
-def report(args):
-    rows, speeds, d = table(args[0]), {r["name"]: r for r in table(args[1])}, load(args[2])
-    v = dict(a.split("=", 1) for a in args[3:])
+def report(*args):
+    rows, speeds, d = rows_of(args[0]), {r["name"]: r for r in rows_of(args[1])}, load(args[2])
+    v = settings(args[3:])
     best = next(r for r in rows if r["name"] == d["chosen"])
     ends = {r["name"] for r in front([r for r in rows if r["ce_increase"] is not None])}
     say = [f"# {v['release']}, profile {v['profile']}: which transcoders", "",
@@ -203,18 +189,19 @@ def report(args):
            f"The rule: {d['rule']} The lowest increase is {d['lowest']}'s, the limit "
            f"{d['limit']:.4f}; {len(d['as_good'])} are as good, {len(d['set_aside_as_dead'])} were set "
            "aside.", "",
-           "![cost against active latents](pareto.png)", "",
-           "| configuration | FVU | CE increase | at once | L0 | dead | tokens/s | memory | autointerp |",
-           "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+           "![cost against active latents](pareto.png)", ""]
+    lines = []
     for r in sorted(rows, key=lambda r: (r["ce_increase"] is None, r["ce_increase"])):
         mark = "**" if r["name"] == d["chosen"] else ""
-        say.append("| " + " | ".join([
-            mark + r["name"] + mark + (" ◦" if r["name"] in ends else ""), form(r["fvu"], "%.4f"),
-            f"{form(r['ce_increase'], '%.4f')} ± {form(r['ce_se'], '%.4f')}",
-            form(r["ce_all"], "%.4f"), form(r["l0"], "%.1f"),
-            form(None if r["dead"] is None else 100 * r["dead"], "%.1f %%"),
-            form(speeds.get(r["name"], {}).get("own_tokens_per_s"), "%.0f"),
-            form(r["bytes"] / 2**20, "%.0f MiB"), form(r["autointerp"], "%.3f")]) + " |")
+        lines.append([
+            mark + r["name"] + mark + (" ◦" if r["name"] in ends else ""), number(r["fvu"], "%.4f"),
+            f"{number(r['ce_increase'], '%.4f')} ± {number(r['ce_se'], '%.4f')}",
+            number(r["ce_all"], "%.4f"), number(r["l0"], "%.1f"),
+            number(None if r["dead"] is None else 100 * r["dead"], "%.1f %%"),
+            number(speeds.get(r["name"], {}).get("own_tokens_per_s"), "%.0f"),
+            number(r["bytes"] / 2**20, "%.0f MiB"), number(r["autointerp"])])
+    say += table(["configuration", "FVU", "CE increase", "at once", "L0", "dead", "tokens/s",
+                  "memory", "autointerp"], lines)
     say += ["", "◦: on the front, no other has both fewer active latents and a lower increase. At "
             "once: all these layers replaced. Dead: never fired on the evaluation set. Tokens/s: of the "
             "configuration's own training, without the model that all share; it differs from run to run. "
@@ -225,31 +212,6 @@ def report(args):
     print("\n".join(say))
 
 
-def main():
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    what, a = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 2 else ("", [])
-    try:
-        if what == "results" and len(a) > 1:
-            results(a[0], a[1:])
-        elif what == "speed" and len(a) > 1:
-            speed(a[0], a[1:])
-        elif what == "decide" and len(a) == 3:
-            decide(a[0], float(a[1]), float(a[2]))
-        elif what == "settings" and len(a) == 1:
-            settings(a[0])
-        elif what == "points" and len(a) == 2:
-            points(*a)
-        elif what == "report" and len(a) > 3:
-            report(a)
-        else:
-            print(__doc__.split("\n\n")[0], file=sys.stderr)
-            sys.exit(2)
-        sys.stdout.flush()
-    except OSError as e:
-        die(str(e))
-    except (KeyError, TypeError, ValueError) as e:
-        die(f"a number is missing or wrong: {e}")
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, {"results": (results, 2, None), "speed": (speed, 2, None), "decide": (decide, 3, 3),
+                  "settings": (makefile, 1, 1), "points": (points, 2, 2), "report": (report, 4, None)})
