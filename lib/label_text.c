@@ -2,20 +2,10 @@
  * anew when one of them changes. */
 #include <string.h>
 
+#include "embed.h"
 #include "label.h"
 
-#define FILE_OF(sym, path) \
-	__asm__(".section .rodata\n" \
-	        ".balign 16\n" \
-	        #sym ":\n" \
-	        ".incbin \"" path "\"\n" \
-	        #sym "_end:\n" \
-	        ".byte 0\n" \
-	        ".previous\n"); \
-	extern const char sym[] __attribute__((visibility("hidden"))); \
-	extern const char sym##_end[] __attribute__((visibility("hidden")))
-
-#define PROMPT(sym, name) FILE_OF(sym, "data/prompts/label/" name ".txt")
+#define PROMPT(sym, name) EMBED(sym, "data/prompts/label/" name ".txt")
 
 PROMPT(label_text_v1, "v1");
 PROMPT(label_text_v1c, "v1-contexts");
@@ -24,7 +14,7 @@ PROMPT(label_text_detect, "detect");
 PROMPT(label_text_fuzz, "fuzz");
 PROMPT(label_text_detect_s, "detect-small");
 PROMPT(label_text_fuzz_s, "fuzz-small");
-FILE_OF(label_text_prices, "data/prices.tsv");
+EMBED(label_text_prices, "data/prices.tsv");
 
 const char *label_builtin(const char *name, size_t *n)
 {
