@@ -112,8 +112,9 @@ $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(COMPILE) -MMD -MP -c $< -o $@
 
-# Files that it holds (lib/label_text.c)
+# Files that they hold (.incbin)
 $(B)/lib/label_text.o: $(wildcard data/prompts/label/*.txt) data/prices.tsv
+$(B)/lib/browse_page.o: $(wildcard data/browse/*)
 
 $(LIB): $(LIB_OBJ)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^

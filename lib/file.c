@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -193,4 +194,21 @@ int file_link(const char *target, const char *path, struct err *e)
 		rc = err_sys(e, "%s: cannot link to %s", path, target);
 	mem_free(tmp);
 	return rc;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type,
+                      struct FTW *f)
+{
+	(void)st;
+	(void)type;
+	(void)f;
+	return remove(path);
+}
+
+int file_remove_tree(const char *path, struct err *e)
+{
+	if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) < 0 &&
+	    errno != ENOENT)
+		return err_sys(e, "%s: cannot remove", path);
+	return 0;
 }

@@ -39,5 +39,8 @@ int file_link(const char *target, const char *path, struct err *e);
 int file_mkdirs(const char *path, struct err *e);
 /* The same for the folder that path lies in. */
 int file_mkparents(const char *path, struct err *e);
+/* Removes path and all that is in it, as rm -rf: links are not followed, and one
+ * that is not there is no error. */
+int file_remove_tree(const char *path, struct err *e);
 
 #endif

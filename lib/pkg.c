@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <ftw.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -67,23 +66,6 @@ static int run(const char *const *argv, const char *dir, struct err *e)
 	if (WEXITSTATUS(status) != 0)
 		return err_set(e, ERR_IO, "%s: exit %d", argv[0],
 		               WEXITSTATUS(status));
-	return 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type,
-                      struct FTW *f)
-{
-	(void)st;
-	(void)type;
-	(void)f;
-	return remove(path);
-}
-
-static int remove_tree(const char *path, struct err *e)
-{
-	if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) < 0 &&
-	    errno != ENOENT)
-		return err_sys(e, "%s: cannot remove", path);
 	return 0;
 }
 
@@ -213,15 +195,15 @@ static int fill(enum pkg_kind kind, const char *spec, const char *sha256,
 	char hex[SHA256_HEX];
 	int rc = -1;
 
-	if (!tmp || !inner || remove_tree(tmp, e) < 0 ||
-	    remove_tree(dir, e) < 0)
+	if (!tmp || !inner || file_remove_tree(tmp, e) < 0 ||
+	    file_remove_tree(dir, e) < 0)
 		goto done;
 	if (file_mkdirs(tmp, e) == 0 &&
 	    fetch(kind, spec, sha256, tmp, hex, e) == 0 &&
 	    file_write(sum, hex, SHA256_HEX - 1, e) == 0)
 		rc = rename(inner, dir) == 0 ? 0 :
 		     err_sys(e, "%s: cannot rename to %s", inner, dir);
-	remove_tree(tmp, NULL);
+	file_remove_tree(tmp, NULL);
 done:
 	mem_free(tmp);
 	mem_free(inner);

@@ -1,18 +1,16 @@
 #!/usr/bin/env python3
 """labels.py vacuum DB OUT
 labels.py review DB N SEED > review.csv
-labels.py html DB TITLE > features.html
 labels.py report DB [NAME=VALUE]... > phase3.md
 labels.py agreement DB REVIEW.csv [REVIEW2.csv]
 labels.py cost < estimates
 
 What phase 3 makes of the database that r1-features(5) describes: one file
-without its history, a sheet for people to rate, a page of latents, the report,
-and how ratings and scores agree. Nothing here depends on the clock.
+without its history, a sheet for people to rate, the report, and how ratings and
+scores agree. Nothing here depends on the clock.
 """
 import csv
 import hashlib
-import html
 import json
 import math
 import os
@@ -157,41 +155,6 @@ def agreement(path, *sheets):
         print(f"Two raters agree on {100 * same:.0f} % of {len(both)} (Cohen's kappa {kappa:.2f}).")
 
 
-# ---- a page ---------------------------------------------------------------------
-
-def page(path, title):
-    db = connect(path)
-    esc = html.escape
-    print(f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{esc(title)}: latents</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em }}
-section {{ border-top: 1px solid #ccc; padding: .5em 0 }}
-h2 {{ font-size: 1em; margin: .3em 0 }} p {{ margin: .2em 0 }} small {{ color: #666 }}
-code {{ display: block; white-space: pre-wrap; overflow-wrap: anywhere; margin: .2em 0 }}
-mark {{ padding: 0 }} input {{ font: inherit; width: 100%; padding: .3em }}
-</style>
-<h1>{esc(title)}</h1>
-<p><input placeholder="find a label, a layer, a token" oninput="
-for (const s of document.querySelectorAll('section'))
-  s.hidden = !s.textContent.toLowerCase().includes(this.value.toLowerCase())"></p>""")
-    for r in best_rows(db):
-        score = "" if r["score"] is None else f", score {r['score']:.2f}"
-        print(f"<section id=\"L{r['layer']}-{r['feature_id']}\"><h2>{r['layer']}/{r['feature_id']}: {esc(r['label'])}</h2>"
-              f"<p>{esc(r['explanation'] or '')}</p>"
-              f"<p><small>{100 * r['frequency']:.3g} % of tokens{score}; {esc(r['tags'] or 'none')}; "
-              f"makes likelier {esc(', '.join(json.loads(r['promoted'])[:8]))}</small></p>")
-        for c in contexts(db, r["layer"], r["feature_id"], 5):
-            peak = max(a for _, a in c)
-            text = "".join(
-                f"<mark style=\"background:rgba(255,150,0,{0.15 + 0.75 * a / peak:.2f})\" title=\"{a:.4g}\">{esc(t)}</mark>"
-                if a > 0 else esc(t) for t, a in c)
-            print(f"<code>{text}</code>")
-        print("</section>")
-    print("</html>")
-
-
 # ---- the report -------------------------------------------------------------------
 
 def scores(db):
@@ -235,7 +198,7 @@ def report(path, *args):
     say += [f"- {one('SELECT count(*) FROM reply')} answers cost {usd:.4f} dollars"
             + (f", {usd / good:.5f} a label." if good else "."),
             "- Rate the labels in [review.csv](review.csv) and run `make agreement`; "
-            "[features.html](features.html) shows them with their contexts.", "", "## Layers", ""]
+            "[latents](latents/index.html#/all?show=labelled) shows them with their contexts.", "", "## Layers", ""]
     say += table(["layer", "latents", "never fired", "labelled", "detection", "fuzzing"], [
         [r["layer"], r["n"], r["dead"] or 0, r["labels"], number(r["d"]), number(r["z"])]
         for r in db.execute(
@@ -284,5 +247,5 @@ def cost():
 
 
 if __name__ == "__main__":
-    run(__doc__, {"vacuum": (vacuum, 2, 2), "review": (review, 3, 3), "html": (page, 2, 2),
+    run(__doc__, {"vacuum": (vacuum, 2, 2), "review": (review, 3, 3),
                   "report": (report, 1, None), "agreement": (agreement, 2, 3), "cost": (cost, 0, 0)}, sqlite3.Error)

@@ -3,7 +3,7 @@
 #   D/examples.ex         what each latent does on a corpus
 #   D/labels.lab          labels of a sample, as labels/1; labels.csv
 #   D/features.sqlite     all latents, labels, scores (r1-features(5))
-#   D/features.html       the labelled latents with their contexts
+#   D/latents/            pages of all latents for a browser: index.html
 #   D/review.csv          a sheet for a person to rate; `make agreement`
 #   D/phase3.md           the report
 #   D/labels/             where labelling works; holds every answer ever paid for
@@ -14,6 +14,7 @@
 
 TOPK ?= $(BIN)/topk-examples
 LABELER ?= $(BIN)/labeler
+BROWSE ?= $(BIN)/r1browse
 LABELS := pipelines/labels.py
 $(call by_profile,EX_TOKENS EX_OPTS LABEL_PER_LAYER LABEL_OPTS)
 LABEL_PROVIDER ?= local
@@ -52,14 +53,16 @@ $(D)/labels.csv: $(D)/features.sqlite
 $(eval $(call stamp,phase3,$(call program,$(LABELS) $(PAGES)) $(REVIEW)))
 $(D)/review.csv: $(D)/features.sqlite $(D)/.want/phase3
 	@$(call into,$(PYTHON) $(LABELS) review $< $(REVIEW) $(SEED))
-$(D)/features.html: $(D)/features.sqlite $(D)/.want/phase3
-	@$(call into,$(PYTHON) $(LABELS) html $< '$(TITLE)')
-$(D)/phase3.md: $(D)/features.sqlite $(D)/review.csv $(D)/features.html $(D)/labels.csv
+$(eval $(call stamp,pages,$(call program,$(BROWSE)) $(BROWSE_OPTS) $(TITLE)))
+$(D)/latents/index.html: $(D)/examples.ex $(D)/features.sqlite $(D)/model.path $(D)/.want/pages
+	$(call say,PAGES)$(BROWSE) --tokenizer $(model) --labels $(D)/features.sqlite --title '$(TITLE)' $(BROWSE_OPTS) \
+		--out $(D)/latents <$(D)/examples.ex && $(call took,latents)
+$(D)/phase3.md: $(D)/features.sqlite $(D)/review.csv $(D)/latents/index.html $(D)/labels.csv
 	$(call say,REPORT)$(call into,$(PYTHON) $(LABELS) report $< 'release=$(RELEASE)' 'profile=$(PROFILE)' \
 		'model=$(MODEL)' 'corpus=$(CORPUS)' 'tokens=$(EX_TOKENS)' 'examples=$(strip $(TOPK_OPTS))' 'labels=$(strip $(LABELER_OPTS))')
 
 phase3: $(D)/phase3.md
-	@echo 'phase3: $(D)/phase3.md, $(D)/features.sqlite'
+	@echo 'phase3: $(D)/phase3.md, $(D)/latents/index.html, $(D)/features.sqlite'
 
 # RATED: one sheet or two, filled in
 RATED ?= $(D)/review.csv

@@ -20,12 +20,13 @@ check "phase 3 from nothing" phase3 "$S/a" ""
 n=$(asked)
 check "every layer has its sample" test "$(sqlite3 "$S/a/$P/features.sqlite" "select count(*) from label where state = 'ok'")" = 8
 check "the report tells what there is" grep -q '^- Detection: balanced accuracy 0\.[0-9]* over all items of 8 labels' "$S/a/$P/phase3.md"
-check "the page shows each latent" test "$(grep -c '<section' "$S/a/$P/features.html")" = 8
+check "the pages have them" test "$(cat "$S/a/$P"/latents/data/*/index.js | grep -c '^[^"]*"[^"]*","')" = 8
+check "and the overview counts them" grep -q '"labelled":2.*"labelled":2.*"labelled":2.*"labelled":2' "$S/a/$P/latents/data/corpus.js"
 check "the sheet has a line for each" test "$(python3 -c 'import csv, sys; print(len(list(csv.DictReader(open(sys.argv[1], newline="")))))' "$S/a/$P/review.csv")" = 8
 phase3 "$S/a" "" >"$S/log" 2>&1
 check "a second run does nothing" test -z "$(steps "$S/log")"
 phase3 "$S/a" "--test 4" >"$S/log" 2>&1
-check "an option of the labeller: no examples are made" test "$(steps "$S/log")" = "LABEL REPORT "
+check "an option of the labeller: no examples are made" test "$(steps "$S/log")" = "LABEL PAGES REPORT "
 rm "$S/a/$P/labels.lab"
 m=$(asked)
 phase3 "$S/a" "--test 4" >"$S/log" 2>&1
@@ -34,7 +35,7 @@ check "what was paid for is not asked again" test "$(asked)" = "$m" -a "$m" -gt 
 # killed while it labels, then run again: the same as undisturbed
 check "phase 3 once more" phase3 "$S/b" ""
 rm -rf "$S/c"; cp -a "$S/b" "$S/c"
-rm -rf "$S/c/$P"/{labels,labels.lab,features.sqlite,phase3.md,review.csv,features.html,labels.csv}
+rm -rf "$S/c/$P"/{labels,labels.lab,features.sqlite,phase3.md,review.csv,latents,labels.csv}
 setsid make --no-print-directory -f pipelines/run.mk phase3 RELEASE_DIR=tests/lib RELEASE=tiny CORPUS_FILE="$S/docs.jsonl" \
 	DATA="$S/c" BIN="$BIN" $by LABEL_EXTRA="$url " >/dev/null 2>&1 & pid=$!
 for _ in $(seq 100); do [ -n "$(find "$S/c/$P/labels" -name '*.sqlite-wal' -size +20k 2>/dev/null)" ] && break; sleep 0.02; done
