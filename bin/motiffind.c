@@ -319,8 +319,10 @@ static int is_graph(const struct dirent *d)
 {
 	size_t n = strlen(d->d_name);
 
+	/* a viewer's list of the folder is no graph */
 	return d->d_name[0] != '.' && n > 5 &&
-	       !strcmp(d->d_name + n - 5, ".json");
+	       !strcmp(d->d_name + n - 5, ".json") &&
+	       strcmp(d->d_name, "graph-metadata.json");
 }
 
 static int read_folder(struct work *w, const char *path, const char *class,

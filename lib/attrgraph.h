@@ -39,10 +39,10 @@ struct attrgraph_chat {
 int attrgraph_prompt_text(struct attrgraph_prompt *p, const struct tok *t,
                           const struct attrgraph_chat *c, const char *text,
                           struct err *e);
-/* A JSON line: "text" (or "prompt") or "messages", and perhaps "slug" or "id";
- * kept in p->line. */
+/* A JSON line: "text" (or "prompt") or "messages", and perhaps "slug" or "id",
+ * and "begin" in place of the chat's; kept in p->line. */
 int attrgraph_prompt_line(struct attrgraph_prompt *p, const struct tok *t,
-                          const struct attrgraph_chat *c, const json_t *line,
+                          const struct attrgraph_chat *chat, const json_t *line,
                           struct err *e);
 void attrgraph_prompt_free(struct attrgraph_prompt *p);
 

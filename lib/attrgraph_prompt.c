@@ -81,10 +81,11 @@ int attrgraph_prompt_text(struct attrgraph_prompt *p, const struct tok *t,
 }
 
 int attrgraph_prompt_line(struct attrgraph_prompt *p, const struct tok *t,
-                          const struct attrgraph_chat *c, const json_t *line,
-                          struct err *e)
+                          const struct attrgraph_chat *chat,
+                          const json_t *line, struct err *e)
 {
 	const json_t *messages = json_object_get(line, "messages");
+	struct attrgraph_chat c = *chat;
 	const char *text = NULL, *slug = NULL;
 
 	if (!json_is_object(line))
@@ -92,20 +93,21 @@ int attrgraph_prompt_line(struct attrgraph_prompt *p, const struct tok *t,
 	if (json_str(line, "text", NULL, &text, e) < 0 ||
 	    (!text && json_str(line, "prompt", NULL, &text, e) < 0) ||
 	    json_str(line, "slug", NULL, &slug, e) < 0 ||
-	    (!slug && json_str(line, "id", NULL, &slug, e) < 0))
+	    (!slug && json_str(line, "id", NULL, &slug, e) < 0) ||
+	    json_str(line, "begin", c.begin, &c.begin, e) < 0)
 		return -1;
 	if (!text && !messages)
 		return err_set(e, ERR_FORMAT, "neither 'text' nor 'messages'");
 	if (text && messages)
 		return err_set(e, ERR_FORMAT, "both 'text' and 'messages'");
-	if (messages && c->template == CHAT_NONE)
+	if (messages && c.template == CHAT_NONE)
 		return err_set(e, ERR_FORMAT, "'messages' need a template");
 	if (!(p->slug = mem_strdup(slug ? slug : "", e)))
 		return -1;
 	p->line = json_incref((json_t *)line);
 	if (text)
-		return attrgraph_prompt_text(p, t, c, text, e);
-	return render(p, c, messages, e) < 0 ? -1 : tokenize(p, t, e);
+		return attrgraph_prompt_text(p, t, &c, text, e);
+	return render(p, &c, messages, e) < 0 ? -1 : tokenize(p, t, e);
 }
 
 int attrgraph_token(const struct tok *t, const char *text, uint32_t *id,

@@ -53,21 +53,24 @@ static json_t *token_text(const struct tok *t, uint32_t id, struct err *e)
 
 static const char *const kinds[] = { "token", "difference", "feature" };
 
-static json_t *targets_of(const struct attr_graph *g)
+static json_t *targets_of(const struct attr_graph *g, const struct tok *t,
+                          struct err *e)
 {
 	json_t *list = json_array();
 	size_t i;
 
 	for (i = 0; i < g->n_targets; i++) {
-		const struct attr_target *t = &g->target[i];
+		const struct attr_target *x = &g->target[i];
 		json_t *o = json_pack("{s:s,s:i,s:i,s:f}", "kind",
-		                      kinds[t->kind], "pos", (int)t->pos, "id",
-		                      (int)t->id, "weight", (double)t->weight);
+		                      kinds[x->kind], "pos", (int)x->pos, "id",
+		                      (int)x->id, "weight", (double)x->weight);
 
-		if (t->kind == ATTR_DIFF)
-			json_object_set_new(o, "less", json_integer(t->less));
-		if (t->kind == ATTR_LATENT)
-			json_object_set_new(o, "layer", json_integer(t->layer));
+		if (x->kind == ATTR_LATENT)
+			json_object_set_new(o, "layer", json_integer(x->layer));
+		else
+			json_object_set_new(o, "text", token_text(t, x->id, e));
+		if (x->kind == ATTR_DIFF)
+			json_object_set_new(o, "less", json_integer(x->less));
 		json_array_append_new(list, o);
 	}
 	return list;
@@ -85,7 +88,8 @@ static json_t *check_json(const struct attr_check *c)
 /* What is our own: how the graph came about and how good it is. */
 static json_t *details(const struct attr_graph *g,
                        const struct attrgraph_about *a,
-                       const struct attr_scores *s)
+                       const struct attr_scores *s, const struct tok *t,
+                       struct err *e)
 {
 	const int *layer;
 	int n = attr_set_layers(a->set, &layer), i, j;
@@ -106,7 +110,7 @@ static json_t *details(const struct attr_graph *g,
 	              "influence_from_features", s->from_features,
 	              "influence_from_errors", s->from_errors,
 	              "influence_from_tokens", s->from_tokens, "targets",
-	              targets_of(g));
+	              targets_of(g, t, e));
 	if (o && a->command)
 		json_object_set_new(o, "command", json_string(a->command));
 	if (o && a->check)
@@ -145,7 +149,7 @@ json_t *attrgraph_metadata(const struct attr_graph *g,
 	              "update_interval", (json_int_t)a->opt->update,
 	              "pruning_settings", "node_threshold", a->node_share,
 	              "edge_threshold", a->edge_share, "r1_interp",
-	              details(g, a, &s));
+	              details(g, a, &s, t, e));
 	if (!m) {
 		err_set(e, ERR_FORMAT, "the metadata cannot be made (a name or "
 		        "command that is not UTF-8?)");

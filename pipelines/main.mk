@@ -22,7 +22,7 @@ LATER := phase5 phase6
 ## phase1: a grid of configurations on pilot layers, and which is best
 ## phase2: a transcoder for each layer, evaluation, plots, report.md
 ## phase3: what the latents do: examples, labels, scores, a database
-## phase4: motifs of the graphs there are, sets compared, motifs/report.md
+## phase4: attribution graphs of curated prompts; motifs of all graphs, compared
 $(PHASES): phases ;
 
 phases: $(TOOLS:%=$(BIN)/%)

@@ -12,7 +12,7 @@
 # Sets are the release's own graphs (GRAPHS, when there are any), those in
 # data/graphs/haiku, the folders of COMPARE (words SET=FOLDER or FOLDER) and what
 # PUBLIC names: haiku, or MODEL/SLUG of Neuronpedia, fetched into
-# DATA/graphs/MODEL/.
+# DATA/graphs/MODEL/. A viewer's list, graph-metadata.json, is no graph.
 
 MOTIFCOUNT ?= $(BIN)/motifcount
 MOTIFCMP ?= $(BIN)/motifcmp
@@ -34,8 +34,8 @@ REASONING ?= $(if $(findstring r1-,$(RELEASE)),$(RELEASE))
 PROFILES ?= triads/configuration signed/lpc-sign signed/lpc-shuf
 
 # ---- sets -----------------------------------------------------------------
-# GRAPHS_MADE: what the first half's graphs wait for, when it makes them.
-GRAPHS ?= $(D)/graphs
+# GRAPHS_MADE: the file the first half's graphs are there with, when it makes
+# them; what else stands in for the names of a folder's graphs.
 HAIKU ?= data/graphs/haiku
 public_sets := $(sort $(foreach w,$(PUBLIC),$(if $(findstring /,$w),$(firstword $(subst /, ,$w)),public-$w)))
 set_name = $(if $(findstring =,$1),$(firstword $(subst =, ,$1)),$(notdir $(patsubst %/,%,$1)))
@@ -61,15 +61,16 @@ $(DATA)/graphs/%/.done: $(D)/.want/public
 COUNT_OPTS = --nulls $(NULLS) --samples $(SAMPLES) --threshold $(GRAPH_THRESHOLD) \
 	--seed $(SEED) $(COUNT_EXTRA)
 $(eval $(call stamp,motifs,$(call program,$(MOTIFCOUNT)) $(COUNT_OPTS)))
-in_set = $(wildcard $(folder.$1)/*.json) $(if $(filter $1,$(public_sets)),$(DATA)/graphs/$1/.done) \
-	$(if $(filter $1,$(RELEASE)),$(GRAPHS_MADE))
+json_of = $(filter-out %/graph-metadata.json,$(wildcard $(folder.$1)/*.json))
+made = $(and $(GRAPHS_MADE),$(filter $1,$(RELEASE)))
+in_set = $(if $(call made,$1),$(GRAPHS_MADE),$(json_of)) $(if $(filter $1,$(public_sets)),$(DATA)/graphs/$1/.done)
 motifcount = $(launch)$(MOTIFCOUNT) $(COUNT_OPTS) $(threads)
 define set_rules
-$$(eval $$(call stamp,set-$1,$(folder.$1) $(notdir $(wildcard $(folder.$1)/*.json))))
+$$(eval $$(call stamp,set-$1,$(folder.$1) $(if $(call made,$1),,$(notdir $(json_of)))))
 $(M)/$1.mot: $(call in_set,$1) $(D)/.want/motifs $(D)/.want/set-$1
-	$$(call say,MOTIFS)$$(call into,$$(motifcount) $(folder.$1)/*.json)
+	$$(call say,MOTIFS)$$(call into,$$(motifcount) $(folder.$1)/!(graph-metadata).json)
 $(M)/even/$1.mot: $(call in_set,$1) $(M)/density.txt $(D)/.want/motifs $(D)/.want/set-$1
-	$$(call say,MOTIFS)$$(call into,$$(motifcount) --density $$$$(cat $(M)/density.txt) $(folder.$1)/*.json)
+	$$(call say,MOTIFS)$$(call into,$$(motifcount) --density $$$$(cat $(M)/density.txt) $(folder.$1)/!(graph-metadata).json)
 endef
 $(foreach s,$(SETS),$(eval $(call set_rules,$s)))
 
@@ -88,7 +89,7 @@ $(M)/even.json: $(SETS:%=$(M)/even/%.mot) $(D)/.want/compare
 	$(call say,COMPARE)$(call into,$(motifcmp) $(SETS:%=$(M)/even/%.mot))
 
 # Thinking against answers, where the release's prompts have both.
-count_part = $(motifcount) --part $1 $(GRAPHS)/*.json >$(M)/$1.part.mot
+count_part = $(motifcount) --part $1 $(GRAPHS)/!(graph-metadata).json >$(M)/$1.part.mot
 $(M)/parts.json: $(if $(own),$(call in_set,$(RELEASE)) $(D)/.want/set-$(RELEASE)) $(D)/.want/motifs $(D)/.want/compare
 ifneq ($(own),)
 	$(call say,PARTS)$(call into,$(call count_part,think) && $(call count_part,answer) && \

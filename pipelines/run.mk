@@ -39,6 +39,7 @@ include pipelines/phase1.mk
 endif
 include pipelines/phase2.mk
 include pipelines/phase3.mk
+include pipelines/phase4.mk
 include pipelines/phase4b.mk
 
 .PHONY: phase0 phase1 phase2 phase3 phase4 agreement cost3 force

@@ -5,7 +5,7 @@
 set -u -o pipefail
 out=$1
 mkdir -p "$(dirname "$out")" || exit 1
-if bash -o pipefail -c "$2" >"$out.part" && sync "$out.part" && mv -f "$out.part" "$out"; then
+if bash -O extglob -o pipefail -c "$2" >"$out.part" && sync "$out.part" && mv -f "$out.part" "$out"; then
 	[ -z "${TIMES-}" ] || printf '%s\t%s\n' "$(basename "$out")" "$SECONDS" >>"$TIMES"
 else
 	rc=$?
