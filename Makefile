@@ -35,7 +35,7 @@ say = $(if $(V),,@printf '  %-7s %s\n' '$1' '$2';)
 # ---- flags ----------------------------------------------------------------
 # Generic x86-64 or arm64 everywhere; only lib/*_{avx2,avx512,amx}.c are
 # compiled for more, and are entered behind a run-time check.
-PKGS := msgpack libzstd libpcre2-8 libutf8proc jansson libcurl libcrypto sqlite3
+PKGS := msgpack libzstd libpcre2-8 libutf8proc jansson libcurl libcrypto sqlite3 zlib
 CPPFLAGS_R1 := -D_GNU_SOURCE -Ilib
 CFLAGS_R1 := -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes \
 	-Wmissing-prototypes -fno-math-errno -ffp-contract=off -pthread

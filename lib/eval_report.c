@@ -219,32 +219,8 @@ char *eval_csv_text(const struct eval_result *r, struct err *e)
 	return t.s;
 }
 
-/* Bytes of the UTF-8 sequence at s (n > 0 left), 0 for a bad one, whose
- * maximal bad part is then *skip bytes long. Unicode 15, table 3-7. */
-static size_t utf8_next(const unsigned char *s, size_t n, size_t *skip)
-{
-	size_t len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 :
-	             s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-	size_t i;
-
-	*skip = 1;
-	for (i = 1; i < len; i++) {
-		unsigned lo = 0x80, hi = 0xbf;
-
-		if (i == 1) {
-			lo = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : lo;
-			hi = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : hi;
-		}
-		if (i >= n || s[i] < lo || s[i] > hi)
-			return 0;
-		*skip = i + 1;
-	}
-	return len;
-}
-
 json_t *eval_json_string(const char *bytes, size_t n, struct err *e)
 {
-	const unsigned char *s = (const unsigned char *)bytes;
 	char *out = mem_array(n, 3, e);
 	size_t i, m = 0, len, skip;
 	json_t *j;
@@ -252,7 +228,7 @@ json_t *eval_json_string(const char *bytes, size_t n, struct err *e)
 	if (!out)
 		return NULL;
 	for (i = 0; i < n; i += len ? len : skip) {
-		len = utf8_next(s + i, n - i, &skip);
+		len = text_utf8(bytes + i, n - i, &skip);
 		memcpy(out + m, len ? bytes + i : "\xef\xbf\xbd", len ? len : 3);
 		m += len ? len : 3;
 	}

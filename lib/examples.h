@@ -214,6 +214,8 @@ void examples_sum_join(struct examples_sum *s, const struct examples_sum *o);
 double examples_sum_value(const struct examples_sum *s);
 /* Share of the firings counted in s whose value is below v. */
 double examples_rank(const struct examples_stats *s, float v);
+/* The value below which a share q of them lies, linear within a bin. */
+double examples_quantile(const struct examples_stats *s, double q);
 void examples_derive(const struct examples_head *h,
                      const struct examples_stats *s,
                      struct examples_derived *d);

@@ -272,8 +272,7 @@ double examples_rank(const struct examples_stats *s, float v)
 	return s->n_fired ? below / (double)s->n_fired : 0;
 }
 
-/* The value below which a share q of the firings lies. */
-static double quantile(const struct examples_stats *s, double q)
+double examples_quantile(const struct examples_stats *s, double q)
 {
 	double want = q * (double)s->n_fired, below = 0, v;
 	uint32_t i;
@@ -312,7 +311,7 @@ void examples_derive(const struct examples_head *h,
 	d->frequency = (double)s->n_fired / (double)h->n_positions;
 	d->mean = examples_sum_value(&s->sum) / (double)s->n_fired;
 	for (i = 0; i < EXAMPLES_QUANTILES; i++)
-		d->quantile[i] = quantile(s, examples_quantile_at[i]);
+		d->quantile[i] = examples_quantile(s, examples_quantile_at[i]);
 	d->entropy = entropy(s->count.by_doc, EXAMPLES_DOCS);
 	d->entropy_share = all > 0 ? d->entropy / all : 0;
 	for (i = 0; i < EXAMPLES_MASKS; i++)
