@@ -279,6 +279,8 @@ static int call_begin(struct call *x)
 		                 (curl_off_t)x->c.n_body);
 		curl_easy_setopt(c, CURLOPT_POSTFIELDS, x->body);
 	}
+	if (x->c.put)
+		curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, "PUT");
 	if (curl_multi_add_handle(x->a->multi, c) != CURLM_OK)
 		return -1;
 	x->begun = now_s();
@@ -426,8 +428,9 @@ static int judge(struct call *x, CURLcode rc)
 	if (x->reset_s > 0)
 		hold(x->a, x->reset_s < x->a->o.wait_max_s ? x->reset_s
 		                                           : x->a->o.wait_max_s);
+	/* a 503 may come from between us and a server that has acted */
 	limited = x->r.status == 429 || x->r.status == 529 ||
-	          x->r.status == 503;
+	          (x->r.status == 503 && !x->c.once);
 	adapt(x->a, limited);
 	x->r.unknown = x->r.status >= 500 && !limited;
 	if (x->r.status < 400)

@@ -36,10 +36,12 @@ struct http_api_call {
 	const char *url;
 	const char *const *headers;	/* NULL-ended lines "name: value" */
 	const char *body;		/* NULL: GET, else POST */
+	int put;			/* PUT instead */
 	size_t n_body;
 	int64_t tag;			/* handed back with the answer */
 	int once;	/* must not be done twice: tried again only where the
-			 * server cannot have acted on it (no connection, 429) */
+			 * server cannot have acted on it (no connection, 429,
+			 * 529) */
 	size_t reply_max;		/* 0: as in the options */
 };
 
