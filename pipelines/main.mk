@@ -35,7 +35,9 @@ track: $(BIN)/r1track
 
 ## cost3: what labels of phase 3 would cost, by model; asks nobody
 ## agreement: what the rated sheets RATED=... of phase 3 say
-cost3 agreement: $(TOOLS:%=$(BIN)/%)
+## neuronpedia: phase 3's latents and labels as Neuronpedia takes them
+## delphi: phase 3's labelled latents as a run of delphi, to be scored
+cost3 agreement neuronpedia delphi: $(TOOLS:%=$(BIN)/%)
 	+@$(MAKE) --no-print-directory -f pipelines/run.mk $@ RELEASE='$(RELEASE)' PROFILE='$(PROFILE)' DATA='$(DATA)' BIN='$(BIN)'
 
 $(LATER):
@@ -43,4 +45,4 @@ $(LATER):
 
 TRACKER ?= tensorboard
 
-.PHONY: $(PHASES) $(LATER) phases track cost3 agreement
+.PHONY: $(PHASES) $(LATER) phases track cost3 agreement neuronpedia delphi

@@ -6,6 +6,8 @@
 #   D/latents/            pages of all latents for a browser: index.html
 #   D/review.csv          a sheet for a person to rate; `make agreement`
 #   D/phase3.md           the report
+#   D/features/           all latents for circuit-tracer's viewer
+#   D/neuronpedia/        for Neuronpedia, D/delphi/ for delphi: `make neuronpedia delphi`
 #   D/labels/             where labelling works; holds every answer ever paid for
 #
 # Labels come from the model under study unless LABEL_PROVIDER and LABEL_MODEL
@@ -61,8 +63,36 @@ $(D)/phase3.md: $(D)/features.sqlite $(D)/review.csv $(D)/latents/index.html $(D
 	$(call say,REPORT)$(call into,$(PYTHON) $(LABELS) report $< 'release=$(RELEASE)' 'profile=$(PROFILE)' \
 		'model=$(MODEL)' 'corpus=$(CORPUS)' 'tokens=$(EX_TOKENS)' 'examples=$(strip $(TOPK_OPTS))' 'labels=$(strip $(LABELER_OPTS))')
 
-phase3: $(D)/phase3.md
+phase3: $(D)/phase3.md $(D)/features/index.json.gz
 	@echo 'phase3: $(D)/phase3.md, $(D)/latents/index.html, $(D)/features.sqlite'
+
+# ---- for other programs ---------------------------------------------------
+FEATEXPORT ?= $(BIN)/featexport
+$(eval $(call stamp,features,$(call program,$(FEATEXPORT))))
+$(D)/features/index.json.gz: $(D)/examples.ex $(D)/model.path $(D)/.want/features
+	$(call say,EXPORT)$(launch)$(FEATEXPORT) --tokenizer $(model) --name '$(RELEASE)' $(threads) --out $(@D) <$<
+
+# NP_MODEL and NP_SET: what the model and the source set are called there.
+# NP_OPTS: more for featexport, as --creator ID for the tree.
+NP_MODEL ?= $(RELEASE)
+NP_SET ?= transcoders
+$(eval $(call stamp,neuronpedia,$(call program,$(FEATEXPORT)) $(NP_MODEL) $(NP_SET) $(NP_OPTS)))
+np_export = $(launch)$(FEATEXPORT) --to $1 --tokenizer $(model) --name '$(NP_MODEL)' --set '$(NP_SET)' \
+	--labels $(D)/features.sqlite $(NP_OPTS) --out $(D)/neuronpedia <$(D)/examples.ex
+$(D)/neuronpedia/.done: $(D)/examples.ex $(D)/features.sqlite $(D)/model.path $(D)/.want/neuronpedia
+	$(call say,EXPORT)$(call np_export,batches) $(if $(findstring --creator,$(NP_OPTS)),&& $(call np_export,neuronpedia) )&& touch $@
+neuronpedia: $(D)/neuronpedia/.done
+	@echo 'neuronpedia: $(D)/neuronpedia; npupload $(D)/neuronpedia/*-$(NP_SET)'
+
+# DELPHI_NAME: the model's name on the Hub, whose tokenizer delphi takes.
+DELPHI_NAME ?= $(patsubst hf:%,%,$(firstword $(subst @, ,$(MODEL))))
+$(eval $(call stamp,delphi,$(call program,$(FEATEXPORT) $(TOPK)) $(EX_TOKENS) $(DELPHI_NAME) $(DELPHI_OPTS)))
+$(D)/delphi/.done: $(D)/ckpt.sums $(D)/train.tok $(D)/features.sqlite $(D)/model.path $(D)/.want/delphi
+	$(call say,EXPORT)rm -rf $(@D) && $(launch)$(TOPK) --model $(model) --transcoders $(D)/ckpt --max-tokens $(EX_TOKENS) \
+		--latents $(threads) <$(D)/train.tok | $(FEATEXPORT) --to delphi --name '$(DELPHI_NAME)' \
+		--labels $(D)/features.sqlite $(DELPHI_OPTS) --out $(@D) && touch $@
+delphi: $(D)/delphi/.done
+	@echo 'delphi: $(D)/delphi'
 
 # RATED: one sheet or two, filled in
 RATED ?= $(D)/review.csv

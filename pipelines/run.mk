@@ -42,5 +42,5 @@ include pipelines/phase3.mk
 include pipelines/phase4.mk
 include pipelines/phase4b.mk
 
-.PHONY: phase0 phase1 phase2 phase3 phase4 agreement cost3 force
+.PHONY: phase0 phase1 phase2 phase3 phase4 agreement neuronpedia delphi cost3 force
 force: ;
