@@ -16,6 +16,7 @@
 struct opts {
 	const char *model, *out, *grid, *layers, *recipe, *optimizer, *init, *variant;
 	double l0_weight, bandwidth, raise, lr, decay, auxk_alpha, ridge, outlier;
+	double row_norm, near;
 	int64_t k_anneal, warmup, batch, tokens, expansion, latents, k, dead_tokens;
 	int64_t start_tokens, skip, save_every, log_every, forward;
 	int no_skip, sae, multi_topk, normalize_decoder, resume, keep_state;
@@ -79,6 +80,10 @@ static const struct cli_opt options[] = {
 	         "8192", "tokens whose statistics the recipe r1 starts from"),
 	CLI_REAL(0, "ridge", struct opts, ridge, "R", 0, 1e6, "0.02",
 	         "ridge of r1's least squares, in variances of the input"),
+	CLI_REAL(0, "row-norm", struct opts, row_norm, "R", 0, 1e6, "0.6",
+	         "norm of r1's encoder rows at the start"),
+	CLI_REAL(0, "near", struct opts, near, "SHARE", 0, 1, "0.5",
+	         "share of their directions that is a token's, not random"),
 	CLI_REAL(0, "outlier", struct opts, outlier, "R", 0, 1e9, "30",
 	         "leave out tokens whose norm is above R medians; 0: none"),
 	CLI_LONG(0, "skip", struct opts, skip, "N", 0, 1e6, "1",
@@ -181,6 +186,7 @@ static void train_config(const struct opts *o, const struct cli_common *c,
 		.bandwidth = o->bandwidth, .k_anneal = (uint64_t)o->k_anneal,
 		.dead_tokens = (uint64_t)o->dead_tokens,
 		.start_tokens = (size_t)o->start_tokens, .ridge = o->ridge,
+		.row_norm = o->row_norm, .near = o->near,
 		.outlier = o->outlier, .seed = c->seed
 	};
 	t->warmup = o->warmup >= 0 ? (uint64_t)o->warmup

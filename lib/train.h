@@ -71,6 +71,9 @@ struct train_cfg {
 	uint64_t dead_tokens;	/* rows without firing that make a dead latent */
 	size_t start_tokens;	/* r1: rows the start looks at, >= batch */
 	double ridge;		/* r1: of the start, in mean variances of x */
+	double row_norm;	/* r1: of encoder rows at the start */
+	double near;		/* r1: share of their directions that is a start
+				 * row's, the rest random */
 	double outlier;		/* 0: none left out */
 	uint64_t seed;
 };

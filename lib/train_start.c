@@ -5,10 +5,6 @@
 #include "mem.h"
 #include "train_impl.h"
 
-/* Of encoder rows, r1. Shorter ones learn faster against the decoder, and leave
- * more latents behind. */
-static const double START_NORM = 0.6;
-
 /* ---- random numbers: splitmix64, one stream per seed, layer and purpose -- */
 
 struct rng {
@@ -345,12 +341,14 @@ static size_t near_draw(const struct near *q, struct rng *r)
 	return q->row[lo];
 }
 
-/* Half of each encoder row's direction is a held input's, so that it fires on
- * something there is. */
+/* A share of each encoder row's direction is a held input's, so that it fires
+ * on something there is. Shorter rows learn faster against the decoder, and
+ * leave more latents behind. */
 static int turn_to_data(struct train_layer *t, size_t n, struct err *e)
 {
 	const struct dev_ops *d = train_ops(t);
 	size_t dim = t->cfg.tc.d_in, i, j;
+	double near = t->cfg.near;
 	const float *held = t->held_x ? t->held_x : t->held_y;
 	struct rng r = { t->cfg.seed * 0x9e3779b97f4a7c15u +
 	                 (uint64_t)t->layer * 0x632be59bd9b4e019u + 2 };
@@ -376,13 +374,13 @@ static int turn_to_data(struct train_layer *t, size_t n, struct err *e)
 			x[j] -= mean[j];
 		to_norm(x, dim, 1);
 		for (j = 0; j < dim; j++)
-			row[j] += x[j];
+			row[j] = (float)((1 - near) * row[j] + near * x[j]);
 		to_norm(row, dim, 1);
 		if (!t->cfg.tc.transcode &&
 		    d->put(t->dev, t->dec.w + i * dim, row, dim * sizeof(*row),
 		           e) < 0)
 			goto done;
-		to_norm(row, dim, START_NORM);
+		to_norm(row, dim, t->cfg.row_norm);
 		if (d->put(t->dev, w, row, dim * sizeof(*row), e) < 0)
 			goto done;
 	}

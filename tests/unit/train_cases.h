@@ -54,7 +54,7 @@ static struct train_cfg config(enum train_recipe recipe)
 		        .skip = 1, .transcode = 1 },
 		.recipe = recipe, .rule = TRAIN_ADAM, .lr = 0.01, .batch = 16,
 		.dead_tokens = 1000000, .start_tokens = 32, .ridge = 1e-3,
-		.l0_weight = 1, .bandwidth = 0.2,
+		.row_norm = 0.6, .near = 0.5, .l0_weight = 1, .bandwidth = 0.2,
 		.seed = 5
 	};
 
