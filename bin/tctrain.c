@@ -16,7 +16,7 @@
 struct opts {
 	const char *model, *out, *grid, *layers, *recipe, *optimizer, *init, *variant;
 	double l0_weight, bandwidth, raise, lr, decay, auxk_alpha, ridge, outlier;
-	double row_norm, near;
+	double row_norm, near, dec_rate;
 	int64_t k_anneal, warmup, batch, tokens, expansion, latents, k, dead_tokens;
 	int64_t start_tokens, skip, save_every, log_every, forward;
 	int no_skip, sae, multi_topk, normalize_decoder, resume, keep_state;
@@ -80,6 +80,9 @@ static const struct cli_opt options[] = {
 	         "8192", "tokens whose statistics the recipe r1 starts from"),
 	CLI_REAL(0, "ridge", struct opts, ridge, "R", 0, 1e6, "0.02",
 	         "ridge of r1's least squares, in variances of the input"),
+	CLI_REAL(0, "dec-rate", struct opts, dec_rate, "R", -1, 1, "-1",
+	         "rate of the decoder's normalised steps; 0: the optimiser's "
+	         "steps; -1: the recipe's"),
 	CLI_REAL(0, "row-norm", struct opts, row_norm, "R", 0, 1e6, "0.6",
 	         "norm of r1's encoder rows at the start"),
 	CLI_REAL(0, "near", struct opts, near, "SHARE", 0, 1, "0.5",
@@ -191,8 +194,9 @@ static void train_config(const struct opts *o, const struct cli_common *c,
 	};
 	t->warmup = o->warmup >= 0 ? (uint64_t)o->warmup
 	          : !sparsify ? 12 : adam ? 1000 : 0;
-	t->decay = o->decay >= 0 ? o->decay : !sparsify ? 0.2 : adam ? 1 : 0;
+	t->decay = o->decay >= 0 ? o->decay : !sparsify ? 0.6 : adam ? 1 : 0;
 	t->raise = o->raise >= 0 ? o->raise : sparsify ? 0 : 4e-5;
+	t->dec_rate = o->dec_rate >= 0 ? o->dec_rate : sparsify || !adam ? 0 : 0.3;
 	t->lr = o->lr > 0 ? o->lr : train_default_lr(t);
 	if (t->start_tokens < t->batch)
 		t->start_tokens = t->batch;

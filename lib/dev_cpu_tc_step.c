@@ -105,6 +105,22 @@ static void to_unit(const struct tc_loops *t, const struct vec_ops *v, float *w,
 	v->scale(w, 1 / (sqrtf(t->sq(w, NULL, n)) + FLT_EPSILON), n);
 }
 
+/* The normalised step of decoder row j; g NULL: no row fired it. */
+static void step_decoder(const struct step *q, size_t j, const float *g)
+{
+	const struct dev_tc_latents *l = q->l;
+	const struct by_latent *s = &q->s;
+	float power = l->dec_keep * l->power[j];
+	size_t i;
+
+	for (i = s->start[j]; i < s->start[j + 1]; i++)
+		power += s->value[i] * s->value[i];
+	l->power[j] = power > DEV_TC_TINY ? power : 0;
+	if (g)
+		q->dev->vec->axpy(-l->dec_rate / (power + l->dec_ridge), g,
+		                  l->dec.w + j * l->d_out, l->d_out);
+}
+
 static void step_latent(const struct step *q, size_t j, float *row)
 {
 	const struct dev_tc_latents *l = q->l;
@@ -130,9 +146,12 @@ static void step_latent(const struct step *q, size_t j, float *row)
 			remove_parallel(v, dec, row, l->d_out);
 		g_dec = row;
 	}
-	q->loops->step(q->o, dec, l->dec.s1 + j * l->d_out,
-	               l->dec.s2 ? l->dec.s2 + j * l->d_out : NULL, g_dec,
-	               l->d_out);
+	if (l->power && q->o->rule != DEV_TC_GRAD)
+		step_decoder(q, j, g_dec);
+	else
+		q->loops->step(q->o, dec, l->dec.s1 + j * l->d_out,
+		               l->dec.s2 ? l->dec.s2 + j * l->d_out : NULL,
+		               g_dec, l->d_out);
 	if (l->unit_dec && q->o->rule != DEV_TC_GRAD)
 		to_unit(q->loops, v, dec, l->d_out);
 	if (n) {

@@ -78,6 +78,12 @@ struct dev_tc_latents {
 	int unit_dec;	/* gradient parallel to a decoder row removed, row
 			 * brought back to unit norm: sparsify's rule for
 			 * autoencoders */
+	/* NULL, or [n_latents]: decoder rows take normalised steps (Nagumo and
+	 * Noda 1967) in place of the optimiser's; dec has no s1, s2 then:
+	 *   power = dec_keep power + sum value^2 over the batch
+	 *   w_dec -= dec_rate / (power + dec_ridge) gradient */
+	float *power;
+	float dec_keep, dec_rate, dec_ridge;
 };
 
 struct dev_tc_ops {

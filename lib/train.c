@@ -12,7 +12,9 @@ double train_default_lr(const struct train_cfg *c)
 
 	if (c->rule == TRAIN_SIGNUM)
 		return 5e-3 / width;
-	return c->recipe == TRAIN_R1 ? 1e-3 : 2e-4 / width;
+	if (c->recipe == TRAIN_SPARSIFY)
+		return 2e-4 / width;
+	return c->dec_rate > 0 ? 2e-3 : 1e-3;
 }
 
 double train_lr(const struct train_cfg *c, uint64_t s)
@@ -57,6 +59,9 @@ int train_check(const struct train_cfg *c, struct err *e)
 	if (!t->transcode && t->d_in != t->d_out)
 		return err_set(e, ERR_RANGE, "an autoencoder of widths %u and "
 		               "%u", t->d_in, t->d_out);
+	if (c->dec_rate > 0 && c->rule != TRAIN_ADAM)
+		return err_set(e, ERR_RANGE, "the decoder's normalised steps go "
+		               "with Adam only");
 	if (c->batch < 2)
 		return err_set(e, ERR_RANGE, "batch of %zu: wanted 2 or more",
 		               c->batch);
@@ -69,6 +74,11 @@ int train_check(const struct train_cfg *c, struct err *e)
 int train_moments(const struct train_cfg *c)
 {
 	return c->rule == TRAIN_ADAM ? 2 : 1;
+}
+
+int train_dec_moments(const struct train_cfg *c)
+{
+	return c->dec_rate > 0 ? 0 : train_moments(c);
 }
 
 /* ---- memory ------------------------------------------------------------- */
@@ -268,14 +278,17 @@ size_t train_layer_bytes(const struct train_cfg *c)
 {
 	const struct tc_cfg *t = &c->tc;
 	size_t lat = t->n_latents, held = c->batch;
-	size_t values = lat * t->d_in + lat + lat * t->d_out + t->d_out +
+	size_t dec = lat * t->d_out;
+	size_t values = lat * t->d_in + lat + t->d_out +
 	                (t->skip ? (size_t)t->d_in * t->d_out : 0) +
 	                (t->variant == TC_JUMPRELU ? lat : 0);
 
 	if (c->recipe == TRAIN_R1)
 		held = larger(held, c->start_tokens);
 	return values * sizeof(float) * (1 + (size_t)train_moments(c)) +
-	       lat * (sizeof(uint64_t) + 1) + held * sizeof(float) *
+	       dec * sizeof(float) * (1 + (size_t)train_dec_moments(c)) +
+	       lat * (sizeof(uint64_t) + 1 + (c->dec_rate > 0) * sizeof(float)) +
+	       held * sizeof(float) *
 	       (t->d_out + (t->transcode ? t->d_in : 0));
 }
 
@@ -319,7 +332,7 @@ struct train_layer *train_layer_new(const struct train_cfg *c, int layer,
 	struct train_layer *t;
 	struct train_param p[TRAIN_PARAMS];
 	struct give g = { w->dev, e, 0 };
-	int i, n;
+	int i, n, moments;
 
 	if (train_check(c, e) < 0)
 		return NULL;
@@ -334,12 +347,17 @@ struct train_layer *train_layer_new(const struct train_cfg *c, int layer,
 	n = train_params(t, p);
 	for (i = 0; i < n; i++) {
 		p[i].p->w = give_floats(&g, p[i].rows, p[i].cols);
-		p[i].p->s1 = give_floats(&g, p[i].rows, p[i].cols);
-		if (train_moments(c) == 2)
+		moments = p[i].p == &t->dec ? train_dec_moments(c)
+		                            : train_moments(c);
+		if (moments)
+			p[i].p->s1 = give_floats(&g, p[i].rows, p[i].cols);
+		if (moments == 2)
 			p[i].p->s2 = give_floats(&g, p[i].rows, p[i].cols);
 	}
 	t->live = give_bytes(&g, c->tc.n_latents, 1);
 	t->last = give_bytes(&g, c->tc.n_latents, sizeof(*t->last));
+	if (c->dec_rate > 0)
+		t->power = give_floats(&g, c->tc.n_latents, 1);
 	t->mean_x = give_floats(&g, c->tc.d_in, 1);
 	t->mean_y = give_floats(&g, c->tc.d_out, 1);
 	if (g.failed ||
@@ -366,6 +384,7 @@ void train_layer_free(struct train_layer *t)
 		train_ops(t)->release(t->dev, p[i].p->s2);
 	}
 	train_ops(t)->release(t->dev, t->live);
+	train_ops(t)->release(t->dev, t->power);
 	train_ops(t)->release(t->dev, t->last);
 	train_ops(t)->release(t->dev, t->mean_x);
 	train_ops(t)->release(t->dev, t->mean_y);

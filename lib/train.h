@@ -31,6 +31,11 @@
  * as wide as `bandwidth` of it (a straight-through estimate); the loss gains
  * l0_weight (L0 / k - 1)^2, which moves them alone. Both normalised as the rest.
  *
+ * Beside Adam, r1's decoder takes normalised steps (dev_tc.h): a row moves by a
+ * share of what would end the batch's error where the latent fires, divided by
+ * the sum of its squared values of late. The step has the error's own size, where
+ * Adam's is lr whatever is left to learn, and there are no moments to keep.
+ *
  * Latents that have been quiet for 4,096 rows have their b_enc raised with every
  * batch until they fire again, so that few are lost at any width.
  *
@@ -72,14 +77,16 @@ struct train_cfg {
 	size_t start_tokens;	/* r1: rows the start looks at, >= batch */
 	double ridge;		/* r1: of the start, in mean variances of x */
 	double row_norm;	/* r1: of encoder rows at the start */
+	double dec_rate;	/* r1: of the decoder's normalised steps while
+				 * the rate is lr; 0: the optimiser's steps */
 	double near;		/* r1: share of their directions that is a start
 				 * row's, the rest random */
 	double outlier;		/* 0: none left out */
 	uint64_t seed;
 };
 
-/* lr of recipe and rule for this width: r1 1e-3 (signum: sparsify's); sparsify
- * 2e-4 (Adam) or 5e-3 (signum) / sqrt(n_latents / 16384). */
+/* lr of recipe and rule for this width: r1 2e-3, 1e-3 without normalised steps
+ * (signum: sparsify's); sparsify 2e-4 (Adam) or 5e-3 (signum) / sqrt(n_latents / 16384). */
 double train_default_lr(const struct train_cfg *c);
 
 /* Learning rate of step s, from 0. */

@@ -29,6 +29,7 @@ struct train_work {
 	uint32_t *rows, *dead_host;
 	double *sq_x, *sq_y, *sum;	/* sum [max(2 d_out, n_latents)] */
 	float *row_host;
+	double variance;	/* sum |y - mean y|^2 of the batch */
 	/* variants: a batch's codes, and of all latents the thresholds */
 	uint32_t *code_latent, *edge_latent;
 	float *code_value, *edge_value, *theta;
@@ -48,6 +49,7 @@ struct train_layer {
 	uint8_t *live;		/* device [n_latents] */
 	uint64_t *last;		/* device [n_latents]: rows seen when last
 				 * fired, 0: never */
+	float *power;	/* device [n_latents], or NULL: dev_tc_latents' */
 	float *mean_x, *mean_y;	/* device */
 	double scale_x, scale_y;	/* x' = (x - mean_x) scale_x */
 	struct outlier norms_x, norms_y;	/* of the first n_norms rows */
@@ -79,6 +81,8 @@ int train_params(struct train_layer *t, struct train_param *p);
 
 /* Optimiser numbers beside each weight: 2 for Adam, 1 for signum. */
 int train_moments(const struct train_cfg *c);
+/* The same for the decoder: 0 with normalised steps. */
+int train_dec_moments(const struct train_cfg *c);
 
 /* train.c: an empty buffer for `rows` rows in place of the one there is. */
 int train_hold(struct train_layer *t, size_t rows, struct err *e);

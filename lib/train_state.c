@@ -10,7 +10,7 @@
 enum {
 	PART = 1 << 22,		/* bytes moved at a time */
 	NUMBERS = 13,
-	TENSORS_MAX = TRAIN_PARAMS * 3 + 7
+	TENSORS_MAX = TRAIN_PARAMS * 3 + 8
 };
 
 /* A tensor of the file and where it lives: on the device or the host. */
@@ -47,12 +47,16 @@ static size_t pieces(struct train_layer *t, struct piece *p)
 	for (i = 0; i < n_params; i++) {
 		add_piece(p, &n, q[i].name, "", DT_F32, 4, q[i].rows, q[i].cols,
 		          q[i].p->w);
-		add_piece(p, &n, q[i].name, ".1", DT_F32, 4, q[i].rows,
-		          q[i].cols, q[i].p->s1);
+		if (q[i].p->s1)
+			add_piece(p, &n, q[i].name, ".1", DT_F32, 4, q[i].rows,
+			          q[i].cols, q[i].p->s1);
 		if (q[i].p->s2)
 			add_piece(p, &n, q[i].name, ".2", DT_F32, 4, q[i].rows,
 			          q[i].cols, q[i].p->s2);
 	}
+	if (t->power)
+		add_piece(p, &n, "power", "", DT_F32, 4, c->n_latents, 1,
+		          t->power);
 	add_piece(p, &n, "mean_x", "", DT_F32, 4, c->d_in, 1, t->mean_x);
 	add_piece(p, &n, "mean_y", "", DT_F32, 4, c->d_out, 1, t->mean_y);
 	add_piece(p, &n, "live", "", DT_U8, 1, c->n_latents, 1, t->live);

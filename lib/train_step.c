@@ -6,6 +6,11 @@
 
 static const float MULTI_WEIGHT = 1.0f / 8;
 
+/* The decoder's normalised steps: rows after which a value's weight has fallen
+ * to 1/e, and what is added to the sum of squares. */
+static const double POWER_ROWS = 16384;
+static const float POWER_RIDGE = 300;
+
 long train_keep(struct train_layer *t, const float *x, const float *y,
                 uint64_t first, size_t n, struct err *e)
 {
@@ -242,7 +247,12 @@ int train_apply(struct train_layer *t, const struct dev_tc_part *part,
 	const struct tc_cfg *c = &t->cfg.tc;
 	const struct dev_tc_latents l = {
 		c->n_latents, c->d_in, c->d_out, t->enc, t->bias, t->dec,
-		t->live, c->normalize_decoder && !c->transcode
+		t->live, c->normalize_decoder && !c->transcode, t->power,
+		(float)exp(-(double)t->cfg.batch / POWER_ROWS),
+		/* g is 2 / variance times the error */
+		(float)(t->cfg.dec_rate * train_lr(&t->cfg, t->stats.step) /
+		        t->cfg.lr * w->variance / 2),
+		POWER_RIDGE
 	};
 	/* of the parts behind each other in g, those that decode with a skip */
 	size_t rows = c->multi_topk && t->cfg.recipe == TRAIN_R1 ? 2 : 1, p;
@@ -302,6 +312,7 @@ int train_loss(struct train_layer *t, size_t n, struct dev_tc_part *part,
 	    train_residual(t, TRAIN_PART_MAIN, 1, n, &sq, e) < 0)
 		return -1;
 	t->stats.fvu = sq / var;
+	w->variance = var;
 	part[(*n_parts)++] = (struct dev_tc_part){
 		w->codes[TRAIN_PART_MAIN], 0, 0
 	};

@@ -219,7 +219,7 @@ static struct dev_tc_latents latents_of(struct problem *p)
 	struct dev_tc_latents l = {
 		p->n_latents, p->d_in, p->d_out, { p->enc, p->s[0], p->s[1] },
 		{ p->bias, p->s[2], p->s[3] }, { p->dec, p->s[4], p->s[5] },
-		p->live, 0
+		p->live, 0, NULL, 0, 0, 0
 	};
 
 	return l;
@@ -457,6 +457,62 @@ static void unit_decoder_rows_stay_unit(void **state)
 	dev_free(d);
 }
 
+static void decoder_takes_normalised_steps(void **state)
+{
+	struct err e = { 0 };
+	struct dev *d = device(2);
+	const struct dev_tc_opt o = { DEV_TC_ADAM, 0.01f, 0.9f, 0.999f, 3,
+	                              1e-8f, 0 };
+	struct problem p;
+	struct dev_tc_part part;
+	struct dev_tc_latents l;
+	double *enc, *bias, *dec, *want, *power;
+	size_t i, j, step;
+
+	(void)state;
+	problem_new(&p, 20, 5, 33, 47, 40);
+	part = (struct dev_tc_part){ p.c[0], 0, 0 };
+	l = latents_of(&p);
+	l.dec.s1 = l.dec.s2 = NULL;
+	l.power = calloc(p.n_latents, sizeof(*l.power));
+	l.dec_keep = 0.75f, l.dec_rate = 0.5f, l.dec_ridge = 2;
+	want = calloc(p.n_latents * p.d_out, sizeof(*want));
+	power = calloc(p.n_latents, sizeof(*power));
+	for (step = 0; step < 2; step++) {
+		enc = calloc(p.n_latents * p.d_in, sizeof(*enc));
+		dec = calloc(p.n_latents * p.d_out, sizeof(*dec));
+		bias = calloc(p.n_latents, sizeof(*bias));
+		dev_tc_ref_gradients(&part, 1, p.x, p.g, p.dec, p.d_in, p.d_out,
+		                     enc, bias, dec);
+		for (i = 0; i < p.n_latents; i++)
+			power[i] *= 0.75;
+		for (i = 0; i < part.codes.n * part.codes.k; i++)
+			if (part.codes.latent[i] != DEV_TC_NONE)
+				power[part.codes.latent[i]] +=
+				    (double)part.codes.value[i] *
+				    part.codes.value[i];
+		for (i = 0; i < p.n_latents; i++)
+			for (j = i * p.d_out; j < (i + 1) * p.d_out; j++)
+				want[j] = p.dec[j] - 0.5 / (power[i] + 2) *
+				          dec[j];
+		assert_int_equal(dev_ops(d)->tc->step_latents(d, &part, 1, p.x,
+		                                              p.g, &l, &o, &e),
+		                 0);
+		for (i = 0; i < p.n_latents * p.d_out; i++)
+			near(p.dec[i], want[i], 4);
+		for (i = 0; i < p.n_latents; i++)
+			near(l.power[i], power[i], 20);
+		free(enc);
+		free(dec);
+		free(bias);
+	}
+	free(want);
+	free(power);
+	free(l.power);
+	problem_free(&p);
+	dev_free(d);
+}
+
 static void ridge_solves_its_equations(void **state)
 {
 	enum { N = 60, I = 13, O = 5 };
@@ -563,6 +619,7 @@ int main(void)
 		cmocka_unit_test(loops_agree_to_the_bit),
 		cmocka_unit_test(threads_change_no_byte),
 		cmocka_unit_test(unit_decoder_rows_stay_unit),
+		cmocka_unit_test(decoder_takes_normalised_steps),
 		cmocka_unit_test(ridge_solves_its_equations),
 		cmocka_unit_test(small_ops_do_what_they_say),
 	};
