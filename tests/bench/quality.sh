@@ -40,13 +40,17 @@ multi-topk -x 8 --multi-topk
 k-anneal -x 8 --k-anneal 64
 batchtopk -x 8 --variant batchtopk
 jumprelu -x 8 --variant jumprelu
-lr.half -x 8 --lr 5e-4
-lr.twice -x 8 --lr 2e-3
+adam-decoder -x 8 --dec-rate 0
+lr.half -x 8 --lr 1e-3
+lr.twice -x 8 --lr 4e-3
+decay.fifth -x 8 --decay 0.2
+decay.all -x 8 --decay 1
 batch.256 -x 8 -b 256
 batch.1024 -x 8 -b 1024
 signum -x 8 --optimizer signum --lr 2e-3
 start.32k -x 8 --start-tokens 32768
 no-skip -x 8 --no-skip
+sae -x 8 --sae
 CELLS
 }
 
