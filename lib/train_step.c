@@ -250,8 +250,8 @@ int train_apply(struct train_layer *t, const struct dev_tc_part *part,
 		t->live, c->normalize_decoder && !c->transcode, t->power,
 		(float)exp(-(double)t->cfg.batch / POWER_ROWS),
 		/* g is 2 / variance times the error */
-		(float)(t->cfg.dec_rate * train_lr(&t->cfg, t->stats.step) /
-		        t->cfg.lr * w->variance / 2),
+		(float)(t->cfg.dec_rate * sqrt(train_lr(&t->cfg, t->stats.step)
+		                               / t->cfg.lr) * w->variance / 2),
 		POWER_RIDGE
 	};
 	/* of the parts behind each other in g, those that decode with a skip */
