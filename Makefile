@@ -33,7 +33,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' '$1' '$2';)
 
 # ---- flags ----------------------------------------------------------------
-# Generic x86-64 or arm64 everywhere; only lib/*_{avx2,avx512,amx}.c are
+# Generic x86-64 or arm64 everywhere; only lib/*_{avx2,avx512,vnni,amx}.c are
 # compiled for more, and are entered behind a run-time check.
 PKGS := msgpack libzstd libpcre2-8 libutf8proc jansson libcurl libcrypto sqlite3 zlib
 CPPFLAGS_R1 := -D_GNU_SOURCE -Ilib
@@ -69,6 +69,7 @@ endif
 COMPILE = $(CC) $(CPPFLAGS_R1) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS_R1) $(CFLAGS)
 ISA_avx2 := -mavx2 -mfma -mf16c
 ISA_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
+ISA_vnni := $(ISA_avx512) -mavx512vnni
 ISA_amx := $(ISA_avx512) -mavx512bf16 -mamx-tile -mamx-bf16
 
 # ---- what there is --------------------------------------------------------
@@ -104,6 +105,10 @@ $(B)/lib/%_avx512.o: lib/%_avx512.c $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(COMPILE) \
 		$(if $(filter x86_64,$(shell uname -m)),$(ISA_avx512)) -MMD -MP -c $< -o $@
+$(B)/lib/%_vnni.o: lib/%_vnni.c $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(COMPILE) \
+		$(if $(filter x86_64,$(shell uname -m)),$(ISA_vnni)) -MMD -MP -c $< -o $@
 $(B)/lib/%_amx.o: lib/%_amx.c $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(COMPILE) \

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "dev_cpu_amx.h"
+#include "dev_cpu_tc_coarse.h"
 #include "mem.h"
 
 static void *cpu_alloc(struct dev *d, size_t bytes, struct err *e)
@@ -148,6 +149,7 @@ void dev_cpu_limit(struct dev *d, int level)
 
 	c->amx = level > 2 && dev_cpu_amx_ready();
 	c->mm = dev_cpu_mm_level(level);
+	c->coarse = dev_cpu_tc_coarse_level(level);
 	for (c->vec = NULL; !c->vec; level--)
 		c->vec = vec_level(level > 2 ? 2 : level);
 }

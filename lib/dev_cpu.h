@@ -20,6 +20,7 @@ struct dev_cpu {
 	int amx;		/* dev_cpu_amx.h may be used */
 	int exact;		/* but not now: dev_ops.exact */
 	const struct dev_cpu_mm *mm;	/* or NULL: BLAS instead */
+	const struct dev_cpu_tc_coarse *coarse;		/* likewise */
 	uint16_t *packed;	/* operands packed for one of the two */
 	size_t packed_cap;
 	char **scratch;		/* one block per thread */

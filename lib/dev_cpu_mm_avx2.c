@@ -10,7 +10,7 @@
 #define mm_fma _mm256_fmadd_ps
 #define mm_max _mm256_max_ps
 #define mm_one(p) _mm256_broadcast_ss(p)
-#include "vec_lanes.h"
+#include "dev_cpu_flip.h"
 
 static inline __m256i first_lanes(size_t n)
 {
@@ -31,30 +31,6 @@ INLINE void mm_store_n(float *p, size_t n, vf v)
 		_mm256_storeu_ps(p, v);
 	else
 		_mm256_maskstore_ps(p, first_lanes(n), v);
-}
-
-/* Transposes 8 x 8 values. */
-INLINE void mm_flip(vf r[8])
-{
-	__m256 t[8], u[8];
-
-	_Pragma("GCC unroll 4")
-	for (int i = 0; i < 4; i++) {
-		t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-		t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-	}
-	_Pragma("GCC unroll 2")
-	for (int i = 0; i < 8; i += 4) {
-		u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
-		u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
-		u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-		u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
-	}
-	_Pragma("GCC unroll 4")
-	for (int i = 0; i < 4; i++) {
-		r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
-		r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
-	}
 }
 
 #include "dev_cpu_mm_body.h"

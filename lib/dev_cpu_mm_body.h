@@ -1,8 +1,7 @@
 /*
  * dev_cpu_mm_body: the loops of struct dev_cpu_mm, compiled once per
  * instruction set by a file that defines VEC_W, MM_MR (rows of a tile), MM_TABLE
- * and mm_* (fused multiply-add, maximum, broadcast, parts of a register, a
- * square transposed) first.
+ * and mm_* (fused multiply-add, maximum, broadcast, parts of a register) first.
  */
 #ifndef R1_DEV_CPU_MM_BODY_H
 #define R1_DEV_CPU_MM_BODY_H
@@ -11,7 +10,7 @@
 #include <string.h>
 
 #include "dev_cpu_mm.h"
-#include "vec_lanes.h"
+#include "dev_cpu_flip.h"
 
 #ifdef VEC_W
 
@@ -45,7 +44,7 @@ INLINE void pack_rows(const float *const *x, size_t n, size_t k, size_t width,
 
 		for (i = 0; i < VEC_W; i++)
 			r[i] = i < n ? mm_load_n(x[i] + j, cols) : splat(0);
-		mm_flip(r);
+		flip(r);
 		for (i = 0; i < cols; i++)
 			mm_store_n(out + (j + i) * step, width, r[i]);
 	}
@@ -278,7 +277,7 @@ static void put_rows(const struct dev_cpu_mm_queries *a, const float *acc,
 				r[i] = i < n ? mm_load(acc + (d + i) * MM_NR +
 				                       u) / mm_load(sum + u)
 				             : splat(0);
-			mm_flip(r);
+			flip(r);
 			for (i = 0; i < VEC_W && u + i < a->n; i++)
 				mm_store_n(a->out[u + i] + d, n, r[i]);
 		}

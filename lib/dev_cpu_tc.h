@@ -3,6 +3,7 @@
 #define R1_DEV_CPU_TC_H
 
 #include "dev_cpu.h"
+#include "dev_cpu_tc_pick.h"
 #include "dev_tc.h"
 
 /*
@@ -10,16 +11,14 @@
  * arithmetic without contraction, sums over 16 lanes folded in one order.
  */
 struct tc_loops {
-	/* Appends to key[*n_key] those of pre[i] + bias[i], i >= from, above
-	 * `over`, as tc_key makes them of latent id0 - i (or ids[i]), until
-	 * i == n or *n_key > cap - 16; returns i. */
-	size_t (*collect)(const float *pre, const float *bias, size_t from,
-	                  size_t n, float over, uint32_t id0,
-	                  const uint32_t *ids, uint64_t *key, size_t *n_key,
-	                  size_t cap);
-	/* most[64] = the largest of pre[i] + bias[i] over i = j modulo 64 */
-	void (*columns)(const float *pre, const float *bias, size_t n,
-	                float *most);
+	/* Offers latents first + i, i >= from, whose products with the row
+	 * are pre[i] to within slack norm[i], until i == n or room for one
+	 * step is not left of `cap`; returns i. */
+	size_t (*collect)(const float *pre, const float *bias,
+	                  const float *norm, float slack, size_t from, size_t n,
+	                  uint32_t first, struct tc_pick *p, size_t cap);
+	/* How many of v[n] are >= at_least. */
+	size_t (*count)(const float *v, size_t n, float at_least);
 	/* out[dim] (+)= sum over e < n of coef[e] src[row[e] * dim ...];
 	 * `add`: onto what is there */
 	void (*combine)(const float *src, const uint32_t *row,

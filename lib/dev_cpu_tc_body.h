@@ -17,81 +17,80 @@
 
 #ifdef VEC_W
 
-/* Bit i set where v's lane i is above `over`; NaN is not. */
-INLINE unsigned above16(struct v16 v, float over)
+/* Bit i set where v's lane i is not below `bar`; NaN is not. */
+INLINE unsigned not_below16(struct v16 v, float bar)
 {
 #if VEC_W == 16
-	return _mm512_cmp_ps_mask((__m512)v.r[0], _mm512_set1_ps(over),
-	                          _CMP_GT_OQ);
+	return _mm512_cmp_ps_mask((__m512)v.r[0], _mm512_set1_ps(bar),
+	                          _CMP_NLT_UQ);
 #elif VEC_W == 8
-	__m256 o = _mm256_set1_ps(over);
+	__m256 o = _mm256_set1_ps(bar);
 
 	return (unsigned)_mm256_movemask_ps(
-	               _mm256_cmp_ps((__m256)v.r[0], o, _CMP_GT_OQ)) |
+	               _mm256_cmp_ps((__m256)v.r[0], o, _CMP_NLT_UQ)) |
 	       (unsigned)_mm256_movemask_ps(
-	               _mm256_cmp_ps((__m256)v.r[1], o, _CMP_GT_OQ)) << 8;
+	               _mm256_cmp_ps((__m256)v.r[1], o, _CMP_NLT_UQ)) << 8;
 #else
 	float t[16];
 	unsigned m = 0, i;
 
 	store16(t, v);
 	for (i = 0; i < 16; i++)
-		m |= (unsigned)(t[i] > over) << i;
+		m |= (unsigned)!(t[i] < bar) << i;
 	return m;
 #endif
 }
 
-static size_t body_collect(const float *pre, const float *bias, size_t from,
-                           size_t n, float over, uint32_t id0,
-                           const uint32_t *ids, uint64_t *key, size_t *n_key,
+static size_t body_collect(const float *pre, const float *bias,
+                           const float *norm, float slack, size_t from,
+                           size_t n, uint32_t first, struct tc_pick *p,
                            size_t cap)
 {
-	size_t i = from, have = *n_key;
+	size_t i = from;
 
-	for (; i < n && have <= cap - 16; i += 16) {
+	for (; i < n && p->n + 16 <= cap; i += 16) {
 		int whole = i + 16 <= n;
-		struct v16 v = whole ? add16(load16(pre + i), load16(bias + i))
-		                     : add16(load_tail(pre + i, n - i, -1),
-		                             load_tail(bias + i, n - i, 0));
-		unsigned m = above16(v, over);
+		struct v16 v = whole ? load16(pre + i)
+		                     : load_tail(pre + i, n - i, 0);
+		struct v16 b = whole ? load16(bias + i)
+		                     : load_tail(bias + i, n - i, 0);
+		struct v16 e = mul16(splat16(slack), whole ? load16(norm + i)
+		                     : load_tail(norm + i, n - i, 0));
+		struct v16 high = add16(add16(v, e), b);
+		unsigned m = not_below16(high, p->bar);
+		float up[16], low[16];
 
 		if (!whole)
 			m &= (1u << (n - i)) - 1;
+		if (!m)
+			continue;
+		store16(up, high);
+		store16(low, add16(sub16(v, e), b));
 		for (; m; m &= m - 1) {
-			size_t j = i + (size_t)__builtin_ctz(m);
+			unsigned j = (unsigned)__builtin_ctz(m);
 
-			key[have++] = tc_key(pre[j] + bias[j], ids ? ids[j]
-			                     : id0 + (uint32_t)j);
+			p->up[p->n] = up[j];
+			p->low[p->n] = low[j];
+			p->at[p->n++] = first + (uint32_t)i + j;
 		}
 	}
-	*n_key = have;
 	return i < n ? i : n;
 }
 
-INLINE struct v16 max16(struct v16 a, struct v16 b)
+static size_t body_count(const float *v, size_t n, float at_least)
 {
-	EACH_U
-		a.r[u] = pick(b.r[u] > a.r[u], b.r[u], a.r[u]);
-	return a;
-}
+	struct v16 s = splat16(0);
+	const vf one = splat(1), none = splat(0), t = splat(at_least);
+	size_t i;
 
-static void body_columns(const float *pre, const float *bias, size_t n,
-                         float *most)
-{
-	struct v16 m[4];
-	size_t i, j;
+	for (i = 0; i < n; i += 16) {
+		struct v16 a = i + 16 <= n ? load16(v + i)
+		                           : load_tail(v + i, n - i, NAN);
 
-	for (j = 0; j < 4; j++)
-		m[j] = splat16(-INFINITY);
-	for (i = 0; i + 64 <= n; i += 64)
-		for (j = 0; j < 4; j++)
-			m[j] = max16(m[j], add16(load16(pre + i + j * 16),
-			                         load16(bias + i + j * 16)));
-	for (j = 0; j < 4; j++)
-		store16(most + j * 16, m[j]);
-	for (j = 0; i < n; i++, j++)
-		if (pre[i] + bias[i] > most[j])
-			most[j] = pre[i] + bias[i];
+		EACH_U
+			s.r[u] += pick(a.r[u] >= t, one, none);
+	}
+	return (size_t)fold_add(s);	/* exact below 2^24 */
 }
 
 static void body_combine(const float *src, const uint32_t *row,
@@ -284,7 +283,7 @@ static void body_step(const struct dev_tc_opt *o, float *w, float *s1,
 
 const struct tc_loops TC_TABLE = {
 	.collect = body_collect,
-	.columns = body_columns,
+	.count = body_count,
 	.combine = body_combine,
 	.sq = body_sq,
 	.centre = body_centre,

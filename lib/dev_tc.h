@@ -87,9 +87,11 @@ struct dev_tc_latents {
 };
 
 struct dev_tc_ops {
-	/* TopK_k(relu(x W^T + b)): x [n, d_in], w [n_latents, d_in], b
-	 * [n_latents]. ids (device, ascending; or NULL: identity) names the
-	 * latents of w's rows. k <= n_latents not required. */
+	/* TopK_k(relu(x W^T + b)), exactly, of values that the CPU defines as
+	 * one rounded sum (dev_cpu_tc_pick.h): the same bytes on every
+	 * processor. x [n, d_in], w [n_latents, d_in], b [n_latents]. ids
+	 * (device, ascending; or NULL: identity) names the latents of w's rows.
+	 * k <= n_latents not required. */
 	int (*encode)(struct dev *d, const float *x, size_t n, size_t d_in,
 	              const float *w, const float *b, size_t n_latents,
 	              const uint32_t *ids, struct dev_tc_codes *out,

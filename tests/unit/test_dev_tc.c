@@ -340,10 +340,10 @@ static void loops_agree_to_the_bit(void **state)
 
 	(void)state;
 	for (t = 0; t < sizeof(dims) / sizeof(*dims); t++) {
-		size_t n = dims[t], n_key[3] = { 0 };
+		size_t n = dims[t];
 		float *src = floats(ROWS * n), *coef = floats(ROWS);
 		float *out[3], *w[3], *m[3], *v[3], sq[3];
-		uint64_t key[3][700];
+		struct tc_pick *pick[3];
 		uint32_t row[ROWS];
 		struct dev_tc_opt o = { DEV_TC_ADAM, 0.01f, 0.9f, 0.999f, 3,
 		                        1e-8f, 0 };
@@ -364,21 +364,34 @@ static void loops_agree_to_the_bit(void **state)
 			sq[level] = f->sq(src, src + n, n);
 			f->step(&o, w[level], m[level], v[level], src, n);
 			f->step(&o, w[level], m[level], v[level], src + n, n);
-			assert_int_equal(f->collect(src, src + n, 0, n, 0.3f,
-			                            7, NULL, key[level],
-			                            &n_key[level], 700), n);
+			pick[level] = dev_cpu_tc_pick_rows(
+				mem_scratch(dev_cpu_tc_pick_bytes(1, 704), 1,
+				            NULL), 1, 704);
+			pick[level]->bar = 0.3f;
+			assert_int_equal(f->collect(src, src + n, src + 2 * n,
+			                            0.01f, 0, n, 7, pick[level],
+			                            704), n);
+			assert_int_equal(f->count(src, n, 0.1f),
+			                 dev_cpu_tc_loops_portable.count(
+			                 src, n, 0.1f));
 			assert_memory_equal(out[0], out[level], n * 4);
 			assert_memory_equal(w[0], w[level], n * 4);
 			assert_memory_equal(v[0], v[level], n * 4);
 			assert_memory_equal(&sq[0], &sq[level], 4);
-			assert_int_equal(n_key[0], n_key[level]);
-			assert_memory_equal(key[0], key[level], n_key[0] * 8);
+			assert_int_equal(pick[0]->n, pick[level]->n);
+			assert_memory_equal(pick[0]->up, pick[level]->up,
+			                    pick[0]->n * 4);
+			assert_memory_equal(pick[0]->low, pick[level]->low,
+			                    pick[0]->n * 4);
+			assert_memory_equal(pick[0]->at, pick[level]->at,
+			                    pick[0]->n * 4);
 		}
 		for (level = 0; level < 3; level++) {
 			mem_free(out[level]);
 			mem_free(w[level]);
 			mem_free(m[level]);
 			mem_free(v[level]);
+			mem_free(pick[level]);
 		}
 		mem_free(src);
 		mem_free(coef);

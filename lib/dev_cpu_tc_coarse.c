@@ -1,0 +1,152 @@
+#include "dev_cpu_tc_coarse.h"
+
+#include <math.h>
+
+#include "dev_cpu_tc.h"
+#include "mem.h"
+
+enum {
+	MIN_GROUPS = 2,		/* of rows an item holds: with fewer, latents */
+	MAX_GROUPS = 16,	/* are read too often; with more, the rows */
+				/* leave the second cache */
+	ITEMS_PER_THREAD = 4,
+	ROUND_BYTES = 8 << 20,	/* of packed latents, about */
+	MIN_ROWS = 48,		/* with fewer, packing costs what it saves */
+	MIN_IN = 64, MAX_IN = 1 << 16,
+	MIN_LATENTS = 512,
+	LATENTS_PER_K = 8	/* with fewer, most are candidates */
+};
+
+struct coarse {
+	const struct tc_encode *q;
+	const struct dev_cpu_tc_coarse *table;
+	size_t d2, groups, item_groups;
+	size_t first, panels;	/* latents of this round */
+	int32_t slack;
+	struct tc_pick *pick;	/* [n] */
+	int16_t *x, *w;
+	float *x_scale, *w_scale, *bias;
+};
+
+const struct dev_cpu_tc_coarse *dev_cpu_tc_coarse_level(int level)
+{
+#if defined(__x86_64__)
+	if (level >= 2 && vec_level(2))
+		return __builtin_cpu_supports("avx512vnni")
+		       ? &dev_cpu_tc_coarse_vnni : NULL;
+	if (level >= 1 && vec_level(1))
+		return &dev_cpu_tc_coarse_avx2;
+#endif
+	(void)level;
+	return NULL;
+}
+
+int32_t dev_cpu_tc_coarse_slack(size_t d)
+{
+	double h = 0.51 * sqrt((double)d);
+
+	return (int32_t)ceil(h * (2 * 46000.0 + h) + 130.0 * (double)d + 1024);
+}
+
+int dev_cpu_tc_coarse_fits(const struct tc_encode *q)
+{
+	return q->dev->coarse && q->n >= MIN_ROWS && q->d_in >= MIN_IN &&
+	       q->d_in <= MAX_IN && q->n_latents >= MIN_LATENTS &&
+	       q->n_latents / LATENTS_PER_K >= q->k;
+}
+
+static void pack_rows(void *ctx, size_t item, int thread)
+{
+	const struct coarse *c = ctx;
+	size_t mr = c->table->mr, r = item * mr, left = c->q->n - r;
+
+	(void)thread;
+	c->table->pack(c->q->x + r * c->q->d_in, left < mr ? left : mr,
+	               c->q->d_in, mr, c->x + 2 * r * c->d2, c->x_scale + r);
+}
+
+static void pack_panel(void *ctx, size_t item, int thread)
+{
+	const struct coarse *c = ctx;
+	const struct tc_encode *q = c->q;
+	size_t nr = c->table->nr, j = item * nr, at = c->first + j, i;
+	size_t n = q->n_latents - at < nr ? q->n_latents - at : nr;
+
+	(void)thread;
+	c->table->pack(q->w + at * q->d_in, n, q->d_in, nr,
+	               c->w + 2 * j * c->d2, c->w_scale + j);
+	for (i = 0; i < nr; i++)	/* what is not there never passes */
+		c->bias[j + i] = i < n ? q->b[at + i] : -INFINITY;
+}
+
+static void scan_rows(void *ctx, size_t item, int thread)
+{
+	const struct coarse *c = ctx;
+	size_t rows = c->item_groups * c->table->mr, r = item * rows;
+	const struct tc_scan s = {
+		c->q, c->d2, c->slack, c->x + 2 * r * c->d2, c->x_scale + r, r,
+		c->q->n - r < rows ? c->q->n - r : rows, c->pick + r, c->w,
+		c->w_scale, c->bias, c->first, c->panels
+	};
+
+	(void)thread;
+	c->table->scan(&s);
+}
+
+static void write_rows(void *ctx, size_t first, size_t n)
+{
+	const struct coarse *c = ctx;
+	size_t r;
+
+	for (r = first; r < first + n; r++)
+		dev_cpu_tc_pick_write(c->q, r, &c->pick[r]);
+}
+
+/* How rows are cut is the one thing here that looks at the number of threads:
+ * a row's codes are TopK of its values whoever finds them. */
+static size_t item_groups(size_t groups, int threads)
+{
+	size_t n = groups / ((size_t)threads * ITEMS_PER_THREAD);
+
+	return n < MIN_GROUPS ? MIN_GROUPS : n > MAX_GROUPS ? MAX_GROUPS : n;
+}
+
+int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e)
+{
+	struct coarse c = { .q = q, .table = q->dev->coarse };
+	struct par *pool = q->dev->base.pool;
+	size_t mr = c.table->mr, nr = c.table->nr, panels, round, ints;
+	size_t bytes;
+
+	c.d2 = (q->d_in + nr - 1) / nr * (nr / 2);
+	c.slack = dev_cpu_tc_coarse_slack(q->d_in);
+	c.groups = (q->n + mr - 1) / mr;
+	c.item_groups = item_groups(c.groups, par_threads(pool));
+	panels = (q->n_latents + nr - 1) / nr;
+	round = ROUND_BYTES / (2 * sizeof(int16_t) * c.d2 * nr);
+	round = round < 1 ? 1 : round < panels ? round : panels;
+	ints = 2 * c.d2 * (c.groups * mr + round * nr);
+	bytes = dev_cpu_tc_pick_bytes(q->n, q->cap) + ints * sizeof(*c.x) +
+	        (c.groups * mr + 2 * round * nr) * sizeof(*c.bias);
+	if (mem_grow(&q->dev->packed, &q->dev->packed_cap, bytes /
+	             sizeof(*q->dev->packed) + 1, sizeof(*q->dev->packed), e) < 0)
+		return -1;
+	c.pick = dev_cpu_tc_pick_rows(q->dev->packed, q->n, q->cap);
+	c.x_scale = (float *)(void *)((char *)c.pick +
+	                              dev_cpu_tc_pick_bytes(q->n, q->cap));
+	c.w_scale = c.x_scale + c.groups * mr;
+	c.bias = c.w_scale + round * nr;
+	c.x = (int16_t *)(void *)(c.bias + round * nr);
+	c.w = c.x + 2 * c.d2 * c.groups * mr;
+	par_for(pool, c.groups, pack_rows, &c);
+	for (c.first = 0; c.first < q->n_latents; c.first += round * nr) {
+		size_t left = (q->n_latents - c.first + nr - 1) / nr;
+
+		c.panels = left < round ? left : round;
+		par_for(pool, c.panels, pack_panel, &c);
+		par_for(pool, (c.groups + c.item_groups - 1) / c.item_groups,
+		        scan_rows, &c);
+	}
+	dev_cpu_ranges(q->dev, q->n, 8, write_rows, &c);
+	return 0;
+}

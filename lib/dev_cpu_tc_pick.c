@@ -1,0 +1,300 @@
+#include "dev_cpu_tc_pick.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "dev_cpu_tc.h"
+
+enum { ROOM = 192 };	/* candidates between two cuts, about */
+
+size_t dev_cpu_tc_pick_cap(size_t k)
+{
+	return (k + (k > ROOM ? k : ROOM) + TC_PICK_STEP + 15) / 16 * 16;
+}
+
+size_t dev_cpu_tc_pick_bytes(size_t n, size_t cap)
+{
+	return n * (sizeof(struct tc_pick) + cap * (2 * sizeof(float) +
+	                                            sizeof(uint32_t)));
+}
+
+struct tc_pick *dev_cpu_tc_pick_rows(void *block, size_t n, size_t cap)
+{
+	struct tc_pick *p = block;
+	float *at = (float *)(p + n);
+	size_t i;
+
+	for (i = 0; i < n; i++, at += 3 * cap) {
+		p[i].up = at;
+		p[i].low = at + cap;
+		p[i].at = (uint32_t *)(at + 2 * cap);
+		dev_cpu_tc_pick_start(&p[i]);
+	}
+	return p;
+}
+
+void dev_cpu_tc_pick_start(struct tc_pick *p)
+{
+	p->n = 0;
+	p->bar = FLT_TRUE_MIN;
+}
+
+float dev_cpu_tc_norm(const struct tc_loops *loops, const float *v, size_t n)
+{
+	float sq = loops->sq(v, NULL, n);
+
+	/* 2^-10 covers the sum's rounding; what underflows in it is less than
+	 * sqrt(n) 2^-63 */
+	return sq < 0x1p120f ? sqrtf(sq) * (1 + 0x1p-10f) + 0x1p-50f : NAN;
+}
+
+/* ---- keys ----------------------------------------------------------------- */
+
+static void swap(uint64_t *a, uint64_t *b)
+{
+	uint64_t t = *a;
+
+	*a = *b;
+	*b = t;
+}
+
+/* Hoare's partition around the median of three, descending: returns p with
+ * v[0..p) >= pivot >= v[p..n), 0 < p < n. n >= 3, keys distinct. */
+static size_t partition(uint64_t *v, size_t n)
+{
+	size_t i = 0, j = n - 1, mid = n / 2;
+	uint64_t pivot;
+
+	if (v[mid] > v[0])
+		swap(&v[mid], &v[0]);
+	if (v[n - 1] > v[0])
+		swap(&v[n - 1], &v[0]);
+	if (v[n - 1] > v[mid])
+		swap(&v[n - 1], &v[mid]);
+	pivot = v[mid];
+	for (;;) {
+		while (v[i] > pivot)
+			i++;
+		while (v[j] < pivot)
+			j--;
+		if (i >= j)
+			return i ? i : 1;
+		swap(&v[i++], &v[j--]);
+	}
+}
+
+static void insertion_sort(uint64_t *v, size_t n)
+{
+	size_t i, j;
+
+	for (i = 1; i < n; i++) {
+		uint64_t t = v[i];
+
+		for (j = i; j > 0 && v[j - 1] < t; j--)
+			v[j] = v[j - 1];
+		v[j] = t;
+	}
+}
+
+/* Moves the k largest of n keys to the front, in any order. */
+static void select_top(uint64_t *v, size_t n, size_t k)
+{
+	while (n > k && n > 12) {
+		size_t p = partition(v, n);
+
+		if (p <= k) {	/* the first p are in */
+			v += p;
+			n -= p;
+			k -= p;
+			if (k == 0)
+				return;
+		} else {
+			n = p;
+		}
+	}
+	if (n > k)
+		insertion_sort(v, n);
+}
+
+static void sort_down(uint64_t *v, size_t n)
+{
+	while (n > 24) {
+		size_t p = partition(v, n);
+
+		if (p < n - p) {	/* recurse into the shorter part */
+			sort_down(v, p);
+			v += p;
+			n -= p;
+		} else {
+			sort_down(v + p, n - p);
+			n = p;
+		}
+	}
+	insertion_sort(v, n);
+}
+
+
+/* ---- candidates ----------------------------------------------------------- */
+
+static uint32_t bits(float positive)
+{
+	uint32_t u;
+
+	memcpy(&u, &positive, sizeof(u));
+	return u;
+}
+
+static float from_bits(uint32_t u)
+{
+	float f;
+
+	memcpy(&f, &u, sizeof(f));
+	return f;
+}
+
+/* The bar rises to what k, or a few more, of the lower bounds reach: a search
+ * by halves among positive floats, which order as their bits do. */
+static void raise(const struct tc_encode *q, struct tc_pick *p)
+{
+	size_t k = q->k, few = k + k / 16, have, n;
+	uint32_t lo = bits(p->bar), hi, mid;
+
+	if (p->n < k || (have = q->loops->count(p->low, p->n, p->bar)) < k)
+		return;
+	hi = bits(q->dev->vec->max(p->low, p->n)) + 1;
+	while (hi - lo > 1 && have > few) {
+		mid = lo + (hi - lo) / 2;
+		n = q->loops->count(p->low, p->n, from_bits(mid));
+		if (n < k) {
+			hi = mid;
+		} else {
+			lo = mid;
+			have = n;
+		}
+	}
+	p->bar = from_bits(lo);
+}
+
+/* Drops what is below the bar; a NaN is not. */
+static void drop(struct tc_pick *p)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < p->n; i++) {
+		float up = p->up[i], low = p->low[i];
+		uint32_t at = p->at[i];
+
+		p->up[n] = up;
+		p->low[n] = low;
+		p->at[n] = at;
+		n += !(up < p->bar);
+	}
+	p->n = n;
+}
+
+/* Asks for row i of w if it will be wanted: it comes from far away, and is too
+ * short for a processor to see a stream in it. */
+static void fetch(const struct tc_encode *q, const struct tc_pick *p, size_t i)
+{
+	const float *w = q->w + p->at[i] * q->d_in;
+	size_t j;
+
+	if (!(p->low[i] == p->up[i]))
+		for (j = 0; j < q->d_in; j += 64 / sizeof(*w))
+			__builtin_prefetch(w + j);
+}
+
+/* Computes what is not known yet; where the bounds meet the value is. */
+static void know(const struct tc_encode *q, size_t row, struct tc_pick *p)
+{
+	const float *x = q->x + row * q->d_in;
+	size_t i, n = 0;
+
+	for (i = 0; i < p->n; i++) {
+		float v = p->up[i];
+		uint32_t at = p->at[i];
+
+		if (i + 1 < p->n)
+			fetch(q, p, i + 1);
+		if (!(p->low[i] == v))
+			v = q->dev->vec->dot(x, q->w + at * q->d_in, q->d_in) +
+			    q->b[at];
+		p->up[n] = p->low[n] = v;
+		p->at[n] = at;
+		n += v >= p->bar;
+	}
+	p->n = n;
+}
+
+/* Known candidates as keys, in the memory of their bounds: key i lies where up
+ * 2 i and its neighbour were, or behind them. */
+static uint64_t *to_keys(struct tc_pick *p)
+{
+	uint64_t *key = (uint64_t *)(void *)p->up, one;
+	size_t i;
+
+	for (i = p->n; i-- > 0;) {
+		one = tc_key(p->up[i], p->at[i]);
+		key[i] = one;
+	}
+	return key;
+}
+
+/* The n first keys as candidates again; 2 n is below the room for either. */
+static void from_keys(struct tc_pick *p, size_t n)
+{
+	const uint64_t *key = (const uint64_t *)(const void *)p->up;
+	size_t i;
+
+	p->n = n;
+	for (i = 0; i < n; i++) {
+		uint64_t one = key[i];
+
+		p->at[i] = tc_key_latent(one);
+		p->up[i] = tc_key_value(one);
+		p->low[i] = tc_key_value(one);
+	}
+}
+
+void dev_cpu_tc_pick_cut(const struct tc_encode *q, size_t row,
+                         struct tc_pick *p, size_t most)
+{
+	raise(q, p);
+	drop(p);
+	if (p->n <= most)
+		return;
+	know(q, row, p);
+	if (p->n <= q->k)
+		return;
+	select_top(to_keys(p), p->n, q->k);
+	from_keys(p, q->k);
+	raise(q, p);
+}
+
+void dev_cpu_tc_pick_write(const struct tc_encode *q, size_t row,
+                           struct tc_pick *p)
+{
+	uint32_t *latent = q->latent + row * q->k;
+	float *value = q->value + row * q->k;
+	uint64_t *key;
+	size_t i, n;
+
+	raise(q, p);
+	drop(p);
+	know(q, row, p);
+	key = to_keys(p);
+	select_top(key, p->n, q->k);
+	n = p->n < q->k ? p->n : q->k;
+	sort_down(key, n);
+	for (i = 0; i < n; i++) {
+		uint32_t at = tc_key_latent(key[i]);
+
+		latent[i] = q->ids ? q->ids[at] : at;
+		value[i] = tc_key_value(key[i]);
+	}
+	for (; i < q->k; i++) {
+		latent[i] = DEV_TC_NONE;
+		value[i] = 0;
+	}
+}

@@ -1,0 +1,89 @@
+/*
+ * dev_cpu_tc_pick: the k largest of a row's values, exactly, from bounds of
+ * them.
+ *
+ * A value, of one row x and one latent, is a definite f32:
+ *
+ *   v = dot(x, w) + b	    vec.h's dot, one rounded sum; the same bytes on
+ *                          every processor
+ *
+ * It is not computed for every latent. A coarse product gives two f32 with
+ * low <= v <= up. The bar is a number that k values of the row reach for sure
+ * (or the smallest positive one: only v > 0 is active), so that a latent whose
+ * `up` is below it cannot be among the k largest, nor tie with the last of
+ * them. All others are candidates. In the end their v are computed and sorted:
+ * the result is TopK of v, ties to the lower latent, whatever the bounds were.
+ *
+ * Bounds come as D- <= dot(x, w) <= D+ and then low = fl(D- + b), up =
+ * fl(D+ + b): the rounded addition is monotone, so b costs nothing. With u =
+ * 2^-24, any order of summation, with fused multiply-adds or without, gives
+ *
+ *   |fl(x . w) - x . w| <= d u / (1 - d u) |x| |w|
+ *
+ * (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 3.1, and
+ * Cauchy-Schwarz), up to d 2^-149 for products that underflow. So for a product
+ * p out of BLAS, whose own error is as large as that of the dot,
+ *
+ *   D+- = fl(p +- s n_x n_w),	s = 1.01 (2 d + 4) u
+ *
+ * where n_x >= |x| + 2^-50 and n_w likewise: two errors of d u, one u for the
+ * sum's rounding, one for what s n_x n_w loses, and the 2^-50 take in
+ * what underflows (s 2^-100 > d 2^-148). s <= 0.27 for d <= 2^20, hence no
+ * term of higher order counts beyond the 1.01. dev_cpu_tc_coarse.h derives
+ * the bound of its integers.
+ *
+ * Numbers whose squares' sum is 2^120 or more, or not finite, have a norm of
+ * NaN; `up` is NaN then and passes every bar, `low` NaN and raises none.
+ */
+#ifndef R1_DEV_CPU_TC_PICK_H
+#define R1_DEV_CPU_TC_PICK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct dev_cpu;
+struct tc_loops;
+
+enum {
+	TC_PICK_STEP = 32	/* candidates that join at once, at most */
+};
+
+/* A row's candidates. */
+struct tc_pick {
+	float *up, *low;	/* [cap] */
+	uint32_t *at;		/* [cap]: rows of w, in no order */
+	size_t n;
+	float bar;
+};
+
+/* What encode was asked. */
+struct tc_encode {
+	struct dev_cpu *dev;
+	const struct tc_loops *loops;
+	const float *x, *w, *b;
+	const uint32_t *ids;
+	size_t n, d_in, n_latents, k;
+	size_t cap;		/* of the candidates of a row */
+	uint32_t *latent;	/* [n, k] */
+	float *value;
+};
+
+/* Candidates that a row has room for. */
+size_t dev_cpu_tc_pick_cap(size_t k);
+/* Bytes that n rows of them take, and the rows in a block of so many, empty. */
+size_t dev_cpu_tc_pick_bytes(size_t n, size_t cap);
+struct tc_pick *dev_cpu_tc_pick_rows(void *block, size_t n, size_t cap);
+void dev_cpu_tc_pick_start(struct tc_pick *p);
+
+/* An upper bound of |v|, or NaN: see above. */
+float dev_cpu_tc_norm(const struct tc_loops *loops, const float *v, size_t n);
+
+/* Raises the bar of row `row` and drops the candidates below it. Where more
+ * than `most` are left, most >= k, values are computed and k stay. */
+void dev_cpu_tc_pick_cut(const struct tc_encode *q, size_t row,
+                         struct tc_pick *p, size_t most);
+/* Writes the row's codes. p is spoilt. */
+void dev_cpu_tc_pick_write(const struct tc_encode *q, size_t row,
+                           struct tc_pick *p);
+
+#endif

@@ -1,0 +1,516 @@
+/* TopK encoding is exact: each way to it gives the bytes of computing every
+ * value and sorting. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dev.h"
+#include "dev_cpu_tc.h"
+#include "dev_cpu_tc_coarse.h"
+#include "mem.h"
+
+/* The table of AVX-512 with VNNI, its instructions written out. */
+#pragma GCC diagnostic ignored "-Wpsabi"	/* of calls within this file */
+#define VEC_W 16
+#define CO_MR 14
+#define CO_TABLE plain_table
+#include "vec_lanes.h"
+
+INLINE vi co_one(const int16_t *p)
+{
+	int32_t pair;
+
+	memcpy(&pair, p, sizeof(pair));
+	return pair - (vi){ 0 };
+}
+
+INLINE void add_pairs(vi *acc, const vi *a, const vi *w)
+{
+	for (int i = 0; i < VEC_W; i++)
+		(*acc)[i] += (int16_t)(*a)[i] * (int16_t)(*w)[i] +
+		             ((*a)[i] >> 16) * ((*w)[i] >> 16);
+}
+
+#define co_dot(acc, a, w) ({ \
+	vi sum_ = (acc), a_ = (a), w_ = (w); \
+	add_pairs(&sum_, &a_, &w_); \
+	sum_; \
+})
+
+INLINE unsigned lanes_not_below(const vf *v, float bar)
+{
+	unsigned m = 0;
+
+	for (int i = 0; i < VEC_W; i++)
+		m |= (unsigned)!((*v)[i] < bar) << i;
+	return m;
+}
+
+#define co_not_below(v, bar) lanes_not_below(&(v), bar)
+
+extern const struct dev_cpu_tc_coarse plain_table;
+#include "dev_cpu_tc_coarse_body.h"
+
+enum { N = 61, L = 1203, D = 83 };
+
+struct data {
+	size_t n, d, n_latents;
+	float *x, *w, *b;
+};
+
+static uint64_t rng = 88172645463325252u;
+
+static uint64_t rnd(void)
+{
+	rng ^= rng << 13;
+	rng ^= rng >> 7;
+	rng ^= rng << 17;
+	return rng;
+}
+
+static float uniform(void)	/* -1 .. 1 */
+{
+	return (float)((double)(rnd() >> 11) * 0x1p-52 - 1);
+}
+
+static struct data data_new(size_t n, size_t d, size_t n_latents)
+{
+	struct data a = { n, d, n_latents, malloc(n * d * sizeof(float)),
+		malloc(n_latents * d * sizeof(float)),
+		malloc(n_latents * sizeof(float)) };
+	size_t i;
+
+	for (i = 0; i < n * d; i++)
+		a.x[i] = uniform();
+	for (i = 0; i < n_latents * d; i++)
+		a.w[i] = uniform() * 0.1f;
+	for (i = 0; i < n_latents; i++)
+		a.b[i] = uniform() * 0.1f;
+	return a;
+}
+
+static void data_free(struct data *a)
+{
+	free(a->x);
+	free(a->w);
+	free(a->b);
+}
+
+static float value(const struct data *a, size_t row, size_t latent)
+{
+	return vec_level(0)->dot(a->x + row * a->d, a->w + latent * a->d,
+	                         a->d) + a->b[latent];
+}
+
+static int descending(const void *p, const void *q)
+{
+	uint64_t a = *(const uint64_t *)p, b = *(const uint64_t *)q;
+
+	return a < b ? 1 : -1;
+}
+
+static void by_sorting(const struct data *a, size_t k, const uint32_t *ids,
+                       uint32_t *latent, float *values)
+{
+	uint64_t *key = malloc(a->n_latents * sizeof(*key));
+	size_t i, j, m;
+
+	for (i = 0; i < a->n; i++) {
+		for (j = 0, m = 0; j < a->n_latents; j++) {
+			float v = value(a, i, j);
+
+			if (v > 0)
+				key[m++] = tc_key(v, (uint32_t)j);
+		}
+		qsort(key, m, sizeof(*key), descending);
+		for (j = 0; j < k; j++, latent++, values++) {
+			uint32_t at = j < m ? tc_key_latent(key[j]) : 0;
+
+			*latent = j >= m ? DEV_TC_NONE : ids ? ids[at] : at;
+			*values = j < m ? tc_key_value(key[j]) : 0;
+		}
+	}
+	free(key);
+}
+
+/* The devices: BLAS with each table of loops, then each table of integers. */
+static struct dev *device(int which)
+{
+	const struct dev_cpu_tc_coarse *table;
+	struct err e = { 0 };
+	struct dev *d;
+
+	table = which < 2 ? NULL : which == 2 ? &plain_table
+	        : dev_cpu_tc_coarse_level(which - 2);
+	if (which > 2 && !table)
+		return NULL;
+	d = dev_open("cpu", which == 1 || which == 3 ? 3 : 1, &e);
+	assert_non_null(d);
+	dev_cpu_limit(d, which == 0 ? 0 : 3);
+	((struct dev_cpu *)d)->coarse = table;
+	return d;
+}
+
+enum { DEVICES = 5 };
+
+static void check(const struct data *a, size_t k, const uint32_t *ids)
+{
+	size_t codes = a->n * k;
+	uint32_t *want = malloc(codes * sizeof(*want));
+	float *values = malloc(codes * sizeof(*values));
+	struct dev_tc_codes c = { malloc(codes * sizeof(*want)),
+		malloc(codes * sizeof(*values)), a->n, k };
+	struct err e = { 0 };
+	int i;
+
+	by_sorting(a, k, ids, want, values);
+	for (i = 0; i < DEVICES; i++) {
+		struct dev *d = device(i);
+
+		if (!d)
+			continue;
+		memset(c.latent, 7, codes * sizeof(*want));
+		assert_int_equal(dev_ops(d)->tc->encode(d, a->x, a->n, a->d,
+		                 a->w, a->b, a->n_latents, ids, &c, &e), 0);
+		assert_memory_equal(c.latent, want, codes * sizeof(*want));
+		assert_memory_equal(c.value, values, codes * sizeof(*values));
+		dev_free(d);
+	}
+	free(want);
+	free(values);
+	free(c.latent);
+	free(c.value);
+}
+
+static void every_way_gives_the_same_bytes(void **state)
+{
+	static const size_t shape[][4] = {	/* rows, inputs, latents, k */
+		{ 1, 5, 700, 3 }, { 4, 64, 2100, 32 }, { 5, 64, 2100, 32 },
+		{ 48, 64, 512, 64 }, { 49, 65, 513, 1 }, { 83, 95, 1700, 31 },
+		{ 300, 128, 3000, 5 }, { 60, 96, 4001, 320 }, { 97, 64, 600, 75 },
+		{ 57, 576, 2304, 32 }
+	};
+	struct dev *d = device(2);
+	size_t i, fit = 0;
+
+	(void)state;
+	for (i = 0; i < sizeof(shape) / sizeof(*shape); i++) {
+		const size_t *s = shape[i];
+		struct data a = data_new(s[0], s[1], s[2]);
+		const struct tc_encode q = { .dev = (struct dev_cpu *)d,
+			.n = s[0], .d_in = s[1], .n_latents = s[2], .k = s[3] };
+
+		fit += dev_cpu_tc_coarse_fits(&q) != 0;
+		check(&a, s[3], NULL);
+		data_free(&a);
+	}
+	assert_int_equal(fit, 7);
+	dev_free(d);
+}
+
+/* ---- data that bounds find hard --------------------------------------------- */
+
+static void scale(float *v, size_t n, float by)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		v[i] *= by;
+}
+
+static void whole_numbers(struct data *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->n * a->d; i++)
+		a->x[i] = (float)((int)(rnd() % 7) - 3);
+	for (i = 0; i < a->n_latents * a->d; i++)
+		a->w[i] = (float)((int)(rnd() % 5) - 2);
+	for (i = 0; i < a->n_latents; i++)
+		a->b[i] = (float)(rnd() % 9);
+}
+
+static void rows_alike(struct data *a)
+{
+	size_t j;
+
+	for (j = 1; j < a->n_latents; j++) {
+		memcpy(a->w + j * a->d, a->w, a->d * sizeof(float));
+		a->b[j] = a->b[0] = 3;
+	}
+}
+
+static void each_row_fifty_times(struct data *a)
+{
+	size_t j;
+
+	for (j = 0; j < a->n_latents; j++) {
+		memcpy(a->w + j * a->d, a->w + j % 24 * a->d,
+		       a->d * sizeof(float));
+		a->b[j] = a->b[j % 24];
+	}
+}
+
+/* Apart by less than any bound. */
+static void rows_nearly_alike(struct data *a)
+{
+	size_t i, j;
+
+	for (j = 1; j < a->n_latents; j++)
+		for (i = 0; i < a->d; i++)
+			a->w[j * a->d + i] = a->w[i] *
+				(1 + (float)(rnd() % 64) * 0x1p-23f);
+	for (j = 0; j < a->n_latents; j++)
+		a->b[j] = 2;
+}
+
+static void zeros(struct data *a)
+{
+	memset(a->x, 0, a->n / 2 * a->d * sizeof(float));
+	memset(a->w, 0, a->n_latents / 2 * a->d * sizeof(float));
+	memset(a->b, 0, a->n_latents / 3 * sizeof(float));
+}
+
+static void all_negative(struct data *a)
+{
+	size_t j;
+
+	for (j = 0; j < a->n_latents; j++)
+		a->b[j] = -100;
+}
+
+static void few_positive(struct data *a)
+{
+	size_t j;
+
+	for (j = 0; j < a->n_latents; j++)
+		a->b[j] = j % 400 == 7 ? 3 : -100;
+}
+
+static void sizes_of_all_kinds(struct data *a)
+{
+	static const float by[] = { 1e-44f, 1e-38f, 1e-30f, 1e-19f, 1e-9f, 1,
+		1e9f, 1e17f, 1e19f, 1e30f, 1e37f };
+	size_t i;
+
+	for (i = 0; i < a->n; i++)
+		scale(a->x + i * a->d, a->d, by[rnd() % 11]);
+	for (i = 0; i < a->n_latents; i++) {
+		scale(a->w + i * a->d, a->d, by[rnd() % 11]);
+		a->b[i] *= by[rnd() % 11];
+	}
+}
+
+static void subnormal(struct data *a)
+{
+	scale(a->x, a->n * a->d, 1e-20f);
+	scale(a->w, a->n_latents * a->d, 1e-21f);
+	scale(a->b, a->n_latents, 1e-40f);
+}
+
+static void nothing_but_subnormal(struct data *a)
+{
+	scale(a->x, a->n * a->d, 1e-38f);
+	scale(a->w, a->n_latents * a->d, 1e-37f);
+	memset(a->b, 0, a->n_latents * sizeof(float));
+}
+
+static void huge(struct data *a)
+{
+	scale(a->x, a->n * a->d, 1e19f);
+	scale(a->w, a->n_latents * a->d, 1e19f);
+}
+
+static void biases_that_hide_products(struct data *a)
+{
+	size_t j;
+
+	for (j = 0; j < a->n_latents; j++)
+		a->b[j] = 1e7f + (float)(rnd() % 3);
+}
+
+static void one_large_input(struct data *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->n; i++)
+		a->x[i * a->d + 7] = 1000 * uniform();
+	for (i = 0; i < a->n_latents; i += 3)
+		a->w[i * a->d + 9] = 1e4f;
+}
+
+/* One latent whose bound is wide must not hide the others. */
+static void one_large_latent(struct data *a)
+{
+	scale(a->w + 11 * a->d, a->d, 1e12f);
+	scale(a->x + 5 * a->d, a->d, 1e12f);
+}
+
+static void not_finite(struct data *a)
+{
+	static const float bad[] = { NAN, INFINITY, -INFINITY };
+	size_t i;
+
+	for (i = 0; i < 12; i++) {
+		a->x[(i % 4) * a->d + rnd() % a->d] = bad[rnd() % 3];
+		a->w[rnd() % (a->n_latents * a->d)] = bad[rnd() % 3];
+	}
+	for (i = 0; i < a->n_latents; i += 10)
+		a->b[i] = bad[i / 10 % 3];
+}
+
+static void no_number_at_all(struct data *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->n_latents * a->d; i++)
+		a->w[i] = NAN;
+}
+
+static void no_row_is_a_number(struct data *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->n; i++)
+		a->x[i * a->d + i % a->d] = i % 2 ? NAN : INFINITY;
+}
+
+static void hard_data_is_no_exception(void **state)
+{
+	void (*const make[])(struct data *) = {
+		whole_numbers, rows_alike, each_row_fifty_times,
+		rows_nearly_alike, zeros, all_negative, few_positive,
+		sizes_of_all_kinds, subnormal, nothing_but_subnormal, huge,
+		biases_that_hide_products, one_large_input, one_large_latent,
+		not_finite, no_number_at_all, no_row_is_a_number
+	};
+	uint32_t *ids = malloc(L * sizeof(*ids));
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < L; i++)
+		ids[i] = (uint32_t)(3 * i + 5);
+	for (i = 0; i < sizeof(make) / sizeof(*make); i++) {
+		struct data a = data_new(N, D, L);
+
+		make[i](&a);
+		check(&a, 1, NULL);
+		check(&a, 32, i % 2 ? ids : NULL);
+		check(&a, 150, NULL);
+		data_free(&a);
+	}
+	free(ids);
+}
+
+/* ---- the bounds themselves ---------------------------------------------------- */
+
+/* Every value within its bounds, these no wider than derived. */
+static void bounds_hold(const struct data *a, const struct tc_pick *p,
+                        size_t n, double width)
+{
+	size_t i, j, c;
+
+	for (i = 0; i < n; i++) {
+		assert_int_equal(p[i].n, a->n_latents);
+		for (c = 0; c < p[i].n; c++) {
+			double xx = 0, ww = 0;
+			float v;
+
+			j = p[i].at[c];
+			v = value(a, i, j);
+			assert_true(p[i].low[c] <= v && v <= p[i].up[c]);
+			for (size_t u = 0; u < a->d; u++) {
+				xx += (double)a->x[i * a->d + u] *
+				      a->x[i * a->d + u];
+				ww += (double)a->w[j * a->d + u] *
+				      a->w[j * a->d + u];
+			}
+			assert_true((double)p[i].up[c] - p[i].low[c] <=
+			            width * sqrt(xx * ww) + 1e-6 * fabsf(v));
+		}
+	}
+}
+
+static void integers_bound_what_they_stand_for(void **state)
+{
+	static const size_t width[] = { 64, 83, 256, 1000 };
+	size_t t, i;
+	int which;
+
+	(void)state;
+	for (which = 2; which < DEVICES; which++)
+		for (t = 0; t < 4; t++) {
+			struct dev *dev = device(which);
+			const struct dev_cpu_tc_coarse *f = dev
+			    ? ((struct dev_cpu *)dev)->coarse : NULL;
+			struct data a = data_new(f ? f->mr : 1, width[t], 200);
+			size_t nr = f ? f->nr : 1, d = a.d;
+			size_t d2 = (d + nr - 1) / nr * (nr / 2);
+			size_t panels = (a.n_latents + nr - 1) / nr;
+			int16_t *x, *w;
+			float xs[14], ws[256], b[256];
+			struct tc_pick *p;
+			struct tc_encode q = { .d_in = d, .n_latents = 200,
+				.cap = 256 };
+			struct tc_scan s = { .q = &q, .d2 = d2, .rows = a.n,
+				.slack = dev_cpu_tc_coarse_slack(d),
+				.x_scale = xs, .w_scale = ws, .bias = b,
+				.panels = panels };
+
+			if (f) {
+				x = malloc(4 * d2 * f->mr);
+				w = malloc(4 * d2 * nr * panels);
+				p = dev_cpu_tc_pick_rows(malloc(
+					dev_cpu_tc_pick_bytes(a.n, 256)), a.n,
+					256);
+				f->pack(a.x, a.n, d, f->mr, x, xs);
+				for (i = 0; i < panels; i++) {
+					size_t at = i * nr, j;
+					size_t n = 200 - at < nr ? 200 - at : nr;
+
+					f->pack(a.w + at * d, n, d, nr,
+					        w + 2 * at * d2, ws + at);
+					for (j = 0; j < nr; j++)
+						b[at + j] = j < n ? a.b[at + j]
+						                  : -INFINITY;
+				}
+				for (i = 0; i < a.n; i++)
+					p[i].bar = -1e30f;
+				s.x = x, s.w = w, s.pick = p;
+				f->scan(&s);
+				bounds_hold(&a, p, a.n, 2 * s.slack /
+				            (45000.0 * 45000.0) * 2);
+				free(x);
+				free(w);
+				free(p);
+			}
+			data_free(&a);
+			dev_free(dev);
+		}
+}
+
+static void slack_leaves_room_in_32_bits(void **state)
+{
+	(void)state;
+	assert_true(46000.0 * 46000.0 + dev_cpu_tc_coarse_slack(1 << 16) <
+	            0x1p31);
+	assert_true(dev_cpu_tc_coarse_slack(576) >
+	            0.5 * 24 * (2 * 46000.0 + 12) + 640);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_way_gives_the_same_bytes),
+		cmocka_unit_test(hard_data_is_no_exception),
+		cmocka_unit_test(integers_bound_what_they_stand_for),
+		cmocka_unit_test(slack_leaves_room_in_32_bits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
