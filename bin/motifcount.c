@@ -39,7 +39,7 @@ static const struct cli_opt options[] = {
 	CLI_LONG(0, "max-gap", struct opts, max_gap, "N", 1, 65536, "5",
 	         "and at most"),
 	CLI_REAL(0, "swaps", struct opts, swaps, "X", 0, 1e6, "10",
-	         "swaps tried per edge"),
+	         "swaps tried per edge, trades made per node"),
 	CLI_FLAG(0, "errors", struct opts, errors, "keep error nodes"),
 	CLI_FLAG(0, "igraph", struct opts, igraph,
 	         "count disconnected triads as 0, as igraph does"),

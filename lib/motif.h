@@ -91,7 +91,9 @@ struct motif_opt {
 	unsigned nulls;		/* bit 1 << enum motif_null */
 	uint32_t n;		/* random graphs of each kind */
 	int32_t min_gap, max_gap;	/* layers an edge of a template spans */
-	double swaps;		/* attempts per edge, where edges are swapped */
+	double swaps;		/* where edges are swapped: attempts per edge;
+				 * where nodes trade: trades per node that come
+				 * to something, by the graph's own share */
 	uint64_t seed;
 	int igraph;		/* 003, 012 and 102 count as 0 */
 };
@@ -123,7 +125,7 @@ struct motif_result {
 	/* sample[null][index * n_motifs + motif]: the n counts themselves;
 	 * NULL likewise. */
 	uint64_t *sample[MOTIF_NULLS];
-	double accepted[MOTIF_NULLS];	/* share of swaps that were made, or 0 */
+	double accepted[MOTIF_NULLS];	/* share of swaps, trades made, or 0 */
 };
 
 /* Counts g's motifs of o->groups into count[MOTIF_N]. 0, or -1 with ERR_MEM or

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <string.h>
 
 #include "mem.h"
@@ -144,6 +145,62 @@ static int place_edges(struct motif_frame *f, const struct graph *g,
 	return seen ? 0 : -1;
 }
 
+/*
+ * Of two rows of a pair picked at random, how often has each a target that the
+ * other lacks? Looked up in the graph itself, so that every random graph gets as
+ * many attempts; among at most LOOK rows. seen [n_nodes], 0 between uses.
+ */
+static double may_trade(const struct motif_frame *f, const struct motif_pair *p,
+                        uint8_t *seen)
+{
+	enum { LOOK = 32 };
+	uint32_t every = 1 + (p->n_rows - 1) / LOOK, i, j, k;
+	const uint32_t *at = f->row_at + p->row;
+	uint64_t n = 0, may = 0;
+
+	for (i = 0; i < p->n_rows; i += every) {
+		for (k = at[i]; k < at[i + 1]; k++)
+			seen[f->to[k]] = 1;
+		for (j = i + every; j < p->n_rows; j += every) {
+			uint32_t both = 0;
+
+			for (k = at[j]; k < at[j + 1]; k++)
+				both += seen[f->to[k]];
+			n++;
+			may += both < at[i + 1] - at[i] &&
+			       both < at[j + 1] - at[j];
+		}
+		for (k = at[i]; k < at[i + 1]; k++)
+			seen[f->to[k]] = 0;
+	}
+	return n ? (double)may / (double)n : 1;
+}
+
+/* The rows of each pair: its edges come by source. */
+static int place_rows(struct motif_frame *f, struct err *e)
+{
+	enum { PATIENCE = 8 };	/* attempts at most for a trade that counts */
+	uint8_t *seen = mem_array(f->n_nodes, 1, e);
+	uint32_t i, k;
+
+	for (i = 0; seen && i < f->n_pairs; i++) {
+		struct motif_pair *p = &f->pairs[i];
+
+		p->row = f->n_rows;
+		for (k = p->at; k < p->at + p->n; k++)
+			if (k == p->at || f->from[k] != f->from[k - 1])
+				f->row_at[f->n_rows++] = k;
+		p->n_rows = f->n_rows - p->row;
+		f->flat |= p->from == p->to;
+	}
+	f->row_at[f->n_rows] = f->n_edges;
+	for (i = 0; seen && i < f->n_pairs; i++)
+		f->pairs[i].trades = 1 / fmax(may_trade(f, &f->pairs[i], seen),
+		                              1.0 / PATIENCE);
+	mem_free(seen);
+	return seen ? 0 : -1;
+}
+
 int motif_frame_init(struct motif_frame *f, const struct graph *g,
                      const struct motif_opt *o, struct err *e)
 {
@@ -163,13 +220,14 @@ int motif_frame_init(struct motif_frame *f, const struct graph *g,
 	f->from = mem_scratch(g->n_edges, sizeof(*f->from), e);
 	f->to = mem_scratch(g->n_edges, sizeof(*f->to), e);
 	f->minus = mem_scratch(g->n_edges, 1, e);
+	f->row_at = mem_scratch((size_t)g->n_edges + 1, sizeof(*f->row_at), e);
 	count = mem_scratch((size_t)g->n_nodes + 1, sizeof(*count), e);
 	order = mem_scratch(g->n_edges, sizeof(*order), e);
 	if (!f->layer || !f->reach || !f->from || !f->to || !f->minus ||
-	    !count || !order)
+	    !f->row_at || !count || !order)
 		goto done;
 	place_nodes(f, g);
-	if (place_edges(f, g, count, order, e) < 0)
+	if (place_edges(f, g, count, order, e) < 0 || place_rows(f, e) < 0)
 		goto done;
 	f->key = fold(0, f->n_nodes);
 	for (k = 0; k < f->n_nodes; k++)
@@ -194,5 +252,6 @@ void motif_frame_free(struct motif_frame *f)
 	mem_free(f->to);
 	mem_free(f->minus);
 	mem_free(f->pairs);
+	mem_free(f->row_at);
 	memset(f, 0, sizeof(*f));
 }

@@ -13,7 +13,9 @@ struct motif_pair {
 	uint32_t at, n;			/* edges at .. at + n - 1 of the frame */
 	uint32_t from, n_from;		/* nodes of the sources' layer */
 	uint32_t to, n_to;		/* and of the targets' */
+	uint32_t row, n_rows;		/* rows row .. row + n_rows - 1 */
 	int stuck;			/* no swap can change them */
+	double trades;			/* to be tried, of each that counts */
 };
 
 /* What every random graph of one graph has in common. Nodes are numbered as in
@@ -29,6 +31,11 @@ struct motif_frame {
 	int upward;		/* every edge goes to a higher layer */
 	struct motif_pair *pairs;
 	uint32_t n_pairs;
+	/* A row: the edges of a pair that leave one node, row_at[i] up to, not
+	 * including, row_at[i + 1]. [n_rows + 1] */
+	uint32_t *row_at;
+	uint32_t n_rows;
+	int flat;		/* a pair has edges within one layer */
 	uint64_t key;		/* of n_nodes, layers and edges */
 	/* [n_nodes] bit rows end here for a template whose first node this is:
 	 * words, exclusive */

@@ -11,11 +11,20 @@
  * c -> b unless that makes a loop or an edge that is there already; then, and
  * when both are the same edge, nothing happens, and that counts as an attempt.
  * So every step is as likely as its reverse, and staying is possible: whatever
- * can be reached is equally likely in the end. Between two different layers all
- * graphs of the same degrees can be reached (Ryser's switches). Where edges may
- * point both ways a third move is needed, to turn a cycle of three nodes whose
- * other edges are absent (Rao, Jana and Bandyopadhyay, Sankhya A 58, 1996): it
- * is tried when the picked edges follow each other.
+ * can be reached is equally likely in the end. Where edges may point both ways a
+ * third move is needed, to turn a cycle of three nodes whose other edges are
+ * absent (Rao, Jana and Bandyopadhyay, Sankhya A 58, 1996): it is tried when the
+ * picked edges follow each other.
+ *
+ * Trading, between two different layers: two nodes of the lower one put the
+ * targets that only one of them has into one heap and draw from it as many as
+ * each gave, in any order (Strona et al., Nature Communications 5, 2014; that
+ * all graphs of the same degrees are equally likely in the end: Carstens, Phys.
+ * Rev. E 91, 2015). A trade is many swaps at once, and where most edges that
+ * could be are there, as between the layers of attribution graphs, nine swaps in
+ * ten are refused while trades are not. What can be reached is what swaps reach:
+ * signs stay with their node, and one that shares all its targets, or has all
+ * that there are, trades none.
  */
 
 /* The numbers of one random graph: value i is mix(key + i * step). */
@@ -75,6 +84,9 @@ struct motif_shuffle {
 	uint32_t *from, *to;	/* [n_edges] */
 	uint8_t *minus;
 	struct set set;
+	uint8_t *mark;		/* [n_nodes], 0 between uses */
+	uint32_t *heap;		/* [2 n_nodes]: edges of two nodes */
+	uint64_t *word;		/* [n_nodes]: rows of a pair as bits */
 };
 
 static size_t slot_of(const struct set *s, uint64_t key)
@@ -147,6 +159,9 @@ struct motif_shuffle *motif_shuffle_new(const struct motif_frame *f,
 	s->from = mem_scratch(f->n_edges, sizeof(*s->from), e);
 	s->to = mem_scratch(f->n_edges, sizeof(*s->to), e);
 	s->minus = mem_scratch(f->n_edges, 1, e);
+	s->mark = mem_array(f->n_nodes, 1, e);
+	s->heap = mem_scratch(2 * (size_t)f->n_nodes, sizeof(*s->heap), e);
+	s->word = mem_scratch(f->n_nodes, sizeof(*s->word), e);
 	if (f->n_nodes <= MOTIF_DENSE_NODES) {
 		s->set.n_words = f->n_words;
 		s->set.bits = mem_scratch((size_t)f->n_nodes * f->n_words,
@@ -157,8 +172,8 @@ struct motif_shuffle *motif_shuffle_new(const struct motif_frame *f,
 		s->set.mask = n - 1;
 		s->set.slots = mem_scratch(n, sizeof(*s->set.slots), e);
 	}
-	if (!s->from || !s->to || !s->minus ||
-	    (!s->set.bits && !s->set.slots)) {
+	if (!s->from || !s->to || !s->minus || !s->mark || !s->heap ||
+	    !s->word || (!s->set.bits && !s->set.slots)) {
 		motif_shuffle_free(s);
 		return NULL;
 	}
@@ -172,6 +187,9 @@ void motif_shuffle_free(struct motif_shuffle *s)
 	mem_free(s->from);
 	mem_free(s->to);
 	mem_free(s->minus);
+	mem_free(s->mark);
+	mem_free(s->heap);
+	mem_free(s->word);
 	mem_free(s->set.bits);
 	mem_free(s->set.slots);
 	mem_free(s);
@@ -207,8 +225,53 @@ static int turn(struct motif_shuffle *s, uint32_t i, uint32_t j, uint32_t at,
 	return 1;
 }
 
-/* Tries swaps among edges at .. at + n - 1; how many were made. */
-static uint64_t swap_edges(struct motif_shuffle *s, struct rng *r, uint32_t at,
+/* Edges i: a -> b and j: c -> d, whose swap would make a loop: the third move. */
+static int turn_either(struct motif_shuffle *s, uint32_t i, uint32_t j,
+                       uint32_t at, uint32_t n)
+{
+	return s->to[i] == s->from[j] ? turn(s, i, j, at, n)
+	                              : turn(s, j, i, at, n);
+}
+
+/* Swaps, by bit rows. */
+static uint64_t swap_bits(struct motif_shuffle *s, struct rng *r, uint32_t at,
+                          uint32_t n, uint64_t attempts)
+{
+	uint32_t *from = s->from + at, *to = s->to + at, i, j;
+	uint64_t *bits = s->set.bits, t, made = 0;
+	size_t w = s->set.n_words;
+
+	for (t = 0; t < attempts; t++) {
+		uint64_t *row_a, *row_c;
+		uint32_t a, b, c, d;
+
+		below2(r, n, &i, &j);
+		a = from[i];
+		b = to[i];
+		c = from[j];
+		d = to[j];
+		row_a = bits + a * w;
+		row_c = bits + c * w;
+		/* one branch on both: which way it goes is hard to foresee */
+		if ((row_a[d / 64] >> d % 64 | row_c[b / 64] >> b % 64) & 1)
+			continue;	/* also i == j, a == c and b == d */
+		if (a == d || c == b) {
+			made += (uint64_t)turn_either(s, at + i, at + j, at, n);
+			continue;
+		}
+		row_a[b / 64] ^= 1ull << b % 64;
+		row_a[d / 64] ^= 1ull << d % 64;
+		row_c[d / 64] ^= 1ull << d % 64;
+		row_c[b / 64] ^= 1ull << b % 64;
+		to[i] = d;
+		to[j] = b;
+		made++;
+	}
+	return made;
+}
+
+/* The same by the hash table. */
+static uint64_t swap_slots(struct motif_shuffle *s, struct rng *r, uint32_t at,
                            uint32_t n, uint64_t attempts)
 {
 	uint32_t *from = s->from + at, *to = s->to + at, i, j;
@@ -223,11 +286,9 @@ static uint64_t swap_edges(struct motif_shuffle *s, struct rng *r, uint32_t at,
 		c = from[j];
 		d = to[j];
 		if (has(&s->set, a, d) || has(&s->set, c, b))
-			continue;	/* also i == j, a == c and b == d */
+			continue;
 		if (a == d || c == b) {
-			made += (uint64_t)(c == b ?
-				turn(s, at + i, at + j, at, n) :
-				turn(s, at + j, at + i, at, n));
+			made += (uint64_t)turn_either(s, at + i, at + j, at, n);
 			continue;
 		}
 		erase(&s->set, a, b);
@@ -241,20 +302,140 @@ static uint64_t swap_edges(struct motif_shuffle *s, struct rng *r, uint32_t at,
 	return made;
 }
 
+/* Tries swaps among edges at .. at + n - 1; how many were made. */
+static uint64_t swap_edges(struct motif_shuffle *s, struct rng *r, uint32_t at,
+                           uint32_t n, uint64_t attempts)
+{
+	return s->set.bits ? swap_bits(s, r, at, n, attempts)
+	                   : swap_slots(s, r, at, n, attempts);
+}
+
+/* ---- trading ---- */
+
+/* Deals the targets of edges heap[0 .. n - 1] out among them. */
+static void deal(struct motif_shuffle *s, struct rng *r, uint32_t n)
+{
+	uint32_t *heap = s->heap, *to = s->to, k;
+
+	for (k = n; k > 1; k--) {
+		uint32_t at = below(r, k), keep = to[heap[k - 1]];
+
+		to[heap[k - 1]] = to[heap[at]];
+		to[heap[at]] = keep;
+	}
+}
+
+/* Edges i .. i_end - 1 of one node and j .. j_end - 1 of another trade targets.
+ * 1 when there was something to trade. */
+static int trade(struct motif_shuffle *s, struct rng *r, uint32_t i,
+                 uint32_t i_end, uint32_t j, uint32_t j_end)
+{
+	uint32_t *heap = s->heap, *to = s->to, k, n = 0, n_first;
+	uint8_t *mark = s->mark;
+
+	for (k = i; k < i_end; k++)
+		mark[to[k]] = 1;
+	for (k = j; k < j_end; k++) {
+		heap[n] = k;
+		n += !mark[to[k]];
+		mark[to[k]] ^= 1;	/* 0: both have it */
+	}
+	n_first = n;
+	for (k = i; k < i_end; k++) {
+		heap[n] = k;
+		n += mark[to[k]];
+	}
+	for (k = i; k < i_end; k++)
+		mark[to[k]] = 0;
+	for (k = j; k < j_end; k++)
+		mark[to[k]] = 0;
+	if (n_first == 0 || n_first == n)
+		return 0;
+	deal(s, r, n);
+	return 1;
+}
+
+/* The targets of edges k .. end - 1 as bits, the first node of their layer the
+ * lowest. */
+static uint64_t word_of(const uint32_t *to, uint32_t k, uint32_t end,
+                        uint32_t first)
+{
+	uint64_t word = 0;
+
+	for (; k < end; k++)
+		word |= 1ull << (to[k] - first);
+	return word;
+}
+
+/* The same trade where the targets' layer has 64 nodes or fewer: most that would
+ * come to nothing are known by their bits. */
+static int trade_words(struct motif_shuffle *s, struct rng *r,
+                       const uint32_t *at, uint32_t i, uint32_t j,
+                       uint32_t first)
+{
+	uint32_t *heap = s->heap, *to = s->to, k, n = 0;
+	uint64_t *word = s->word, one = word[i] ^ word[j];
+
+	if (!(one & word[i]) || !(one & word[j]))
+		return 0;
+	for (k = at[j]; k < at[j + 1]; k++) {
+		heap[n] = k;
+		n += (uint32_t)(one >> (to[k] - first) & 1);
+	}
+	for (k = at[i]; k < at[i + 1]; k++) {
+		heap[n] = k;
+		n += (uint32_t)(one >> (to[k] - first) & 1);
+	}
+	deal(s, r, n);
+	word[i] = word_of(to, at[i], at[i + 1], first);
+	word[j] ^= (word[i] ^ word[j] ^ one) & one;
+	return 1;
+}
+
+/* Tries trades between the rows of a pair; how many were made. */
+static uint64_t trade_rows(struct motif_shuffle *s, struct rng *r,
+                           const struct motif_pair *p, uint64_t attempts)
+{
+	const uint32_t *at = s->f->row_at + p->row;
+	int words = p->n_to <= 64;
+	uint64_t t, made = 0;
+	uint32_t i, j;
+
+	for (i = 0; words && i < p->n_rows; i++)
+		s->word[i] = word_of(s->to, at[i], at[i + 1], p->to);
+	for (t = 0; t < attempts; t++) {
+		i = below(r, p->n_rows);
+		j = below(r, p->n_rows - 1);
+		j += j >= i;
+		made += (uint64_t)(words ? trade_words(s, r, at, i, j, p->to)
+		                         : trade(s, r, at[i], at[i + 1], at[j],
+		                                 at[j + 1]));
+	}
+	return made;
+}
+
+/* ---- starting from the graph ---- */
+
 static void load(struct motif_shuffle *s)
 {
 	const struct motif_frame *f = s->f;
-	uint32_t k;
 
 	memcpy(s->from, f->from, f->n_edges * sizeof(*s->from));
 	memcpy(s->to, f->to, f->n_edges * sizeof(*s->to));
 	memcpy(s->minus, f->minus, f->n_edges);
+}
+
+static void load_set(struct motif_shuffle *s)
+{
+	const struct motif_frame *f = s->f;
+	uint32_t k;
+
 	empty(&s->set, f->n_nodes);
 	for (k = 0; k < f->n_edges; k++)
 		insert(&s->set, f->from[k], f->to[k]);
 }
 
-static uint64_t attempts_for(const struct motif_frame *f, uint32_t n)
+static uint64_t attempts_for(const struct motif_frame *f, double n)
 {
 	return (uint64_t)(f->o->swaps * n + 0.5);
 }
@@ -266,23 +447,32 @@ static void swap_all(struct motif_shuffle *s, struct rng *r, uint64_t *tried,
 	uint64_t attempts = n > 1 ? attempts_for(s->f, n) : 0;
 
 	load(s);
+	load_set(s);
 	*tried += attempts;
 	*made += swap_edges(s, r, 0, n, attempts);
 }
 
-static void swap_pairs(struct motif_shuffle *s, struct rng *r, uint64_t *tried,
-                       uint64_t *made)
+/* Within a layer swaps are tried, as many for an edge; between layers trades, for
+ * as many that come to something for a node (two take part in each). */
+static void mix_pairs(struct motif_shuffle *s, struct rng *r, uint64_t *tried,
+                      uint64_t *made)
 {
 	uint32_t i;
 
 	load(s);
+	if (s->f->flat)
+		load_set(s);
 	for (i = 0; i < s->f->n_pairs; i++) {
 		const struct motif_pair *p = &s->f->pairs[i];
-		uint64_t attempts = attempts_for(s->f, p->n);
+		int flat = p->from == p->to;
+		uint64_t attempts = attempts_for(s->f, flat ? p->n :
+		                                 p->n_rows * p->trades / 2);
 
 		*tried += attempts;
-		if (!p->stuck)
-			*made += swap_edges(s, r, p->at, p->n, attempts);
+		if (p->stuck)
+			continue;
+		*made += flat ? swap_edges(s, r, p->at, p->n, attempts)
+		              : trade_rows(s, r, p, attempts);
 	}
 }
 
@@ -393,7 +583,7 @@ struct motif_edges motif_shuffle_run(struct motif_shuffle *s,
 		return edges_of(s, f->upward);
 	default:
 		r = start(f, MOTIF_LAYER_CONFIG, index);
-		swap_pairs(s, &r, tried, made);
+		mix_pairs(s, &r, tried, made);
 		return null == MOTIF_LPC_SHUF ? motif_shuffle_signs(s, index)
 		                              : edges_of(s, f->upward);
 	}

@@ -39,7 +39,7 @@ struct rec_motifs_head {
 	uint64_t n;		/* random graphs of each kind */
 	uint64_t seed;
 	double threshold;	/* of |weight| */
-	double swaps;		/* attempts per edge */
+	double swaps;		/* swaps per edge, trades per node */
 	int32_t min_gap, max_gap;
 	int errors;		/* error nodes are in */
 	int igraph;		/* igraph's convention for 003, 012, 102 */

@@ -465,6 +465,19 @@ static void uniform(struct small *s, enum motif_null null, int with_signs,
 
 		codes[i] = code_of(&f, &e, with_signs);
 	}
+	/* layers too wide for the bits of a word trade in the same way */
+	if (null >= MOTIF_LAYER_CONFIG) {
+		uint32_t k;
+
+		for (k = 0; k < f.n_pairs; k++)
+			f.pairs[k].n_to += 64;
+		for (i = 0; i < n; i++) {
+			struct motif_edges e = motif_shuffle_run(sh, null,
+				(uint32_t)i, &t, &m);
+
+			assert_true(codes[i] == code_of(&f, &e, with_signs));
+		}
+	}
 	qsort(codes, n, sizeof(*codes), by_value);
 	for (i = 0; i < n; i = j) {
 		double d;
