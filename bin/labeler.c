@@ -341,6 +341,7 @@ static int set_up(struct run *r, struct err *e)
 		.api = { .tries = (int)o->tries, .wait_s = o->wait,
 		         .wait_max_s = o->wait_max, .deadline_s = o->deadline,
 		         .reply_max = 1 << 20, .seed = r->c->seed,
+		         .ca_file = getenv("SSL_CERT_FILE"),
 		         .log = cli_log(&tool) },
 		.headers = r->headers, .batch = o->batch,
 		.batch_size = (size_t)o->batch_size, .poll_s = o->poll,

@@ -266,6 +266,8 @@ static int call_begin(struct call *x)
 	curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, "");
 	curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(c, CURLOPT_PIPEWAIT, 1L);
+	if (x->a->o.ca_file && *x->a->o.ca_file)
+		curl_easy_setopt(c, CURLOPT_CAINFO, x->a->o.ca_file);
 	curl_easy_setopt(c, CURLOPT_HTTPHEADER, x->headers);
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
 	curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)(x->a->o.deadline_s * 1000));

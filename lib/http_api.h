@@ -29,6 +29,8 @@ struct http_api_opts {
 	double deadline_s;	/* of one try, from connecting to last byte */
 	size_t reply_max;	/* bytes of an answer, decompressed */
 	uint64_t seed;		/* of the jitter */
+	const char *ca_file;	/* who may vouch for servers (PEM); NULL or "":
+				 * those the system trusts. Borrowed */
 	struct log log;		/* told about pauses */
 };
 

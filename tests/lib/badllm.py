@@ -193,8 +193,15 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(data[at:at + 1])
                 self.wfile.flush()
             return None
-        if model == "lazy":
-            time.sleep(0.05)
+        if model in ("lazy", "busy"):
+            with LOCK:
+                COUNT["under way"] = COUNT.get("under way", 0) + 1
+                many = COUNT["under way"]
+            if model == "busy":
+                note("busy", str(many))
+            time.sleep(0.05 if model == "lazy" else 0.15)
+            with LOCK:
+                COUNT["under way"] -= 1
         if model == "html" and again < 1:
             return self.send(200, b"<html>Sign in</html>", kind="text/html")
         if model == "truncated" and again < 1:
