@@ -77,9 +77,9 @@ struct train_cfg {
 	size_t start_tokens;	/* r1: rows the start looks at, >= batch */
 	double ridge;		/* r1: of the start, in mean variances of x */
 	double row_norm;	/* r1: of encoder rows at the start */
-	double dec_rate;	/* r1: of the decoder's normalised steps; falls
-				 * as the root of the learning rate does; 0: the
-				 * optimiser's steps */
+	double dec_rate;	/* r1: of the decoder's normalised steps; rises
+				 * as the learning rate does, falls as its root;
+				 * 0: the optimiser's steps */
 	double near;		/* r1: share of their directions that is a start
 				 * row's, the rest random */
 	double outlier;		/* 0: none left out */

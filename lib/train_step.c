@@ -238,6 +238,16 @@ struct dev_tc_opt train_optimiser(const struct train_layer *t)
 	return o;
 }
 
+/* Rises as the learning rate does, falls as its root: the first steps, when
+ * every latent's sum of squares is small, are the ones that go too far. */
+static double dec_rate(const struct train_layer *t)
+{
+	double share = train_lr(&t->cfg, t->stats.step) / t->cfg.lr;
+
+	return t->cfg.dec_rate *
+	       (t->stats.step < t->cfg.warmup ? share : sqrt(share));
+}
+
 int train_apply(struct train_layer *t, const struct dev_tc_part *part,
                 size_t n_parts, size_t n, const struct dev_tc_opt *o,
                 struct err *e)
@@ -250,8 +260,7 @@ int train_apply(struct train_layer *t, const struct dev_tc_part *part,
 		t->live, c->normalize_decoder && !c->transcode, t->power,
 		(float)exp(-(double)t->cfg.batch / POWER_ROWS),
 		/* g is 2 / variance times the error */
-		(float)(t->cfg.dec_rate * sqrt(train_lr(&t->cfg, t->stats.step)
-		                               / t->cfg.lr) * w->variance / 2),
+		(float)(dec_rate(t) * w->variance / 2),
 		POWER_RIDGE
 	};
 	/* of the parts behind each other in g, those that decode with a skip */
