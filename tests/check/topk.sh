@@ -29,7 +29,7 @@ qtok --tokenizer "$model" --ctx 48 <"$w/docs.jsonl" >"$w/t.tok" || not 'tokens'
 r1cat -w -f "$w/t.tok" | jq -c 'if .r1 then . else .mask = [range(.ids | length) | . % 4] end' |
 	r1cat -j >"$w/m.tok"
 
-ex --latents <"$w/m.tok" >"$w/lat" && ex --batch 100 <"$w/m.tok" >"$w/one" &&
+ex --batch 100 --latents <"$w/m.tok" >"$w/lat" && ex --batch 100 <"$w/m.tok" >"$w/one" &&
 	$python tests/lib/examples_ref.py "$w/lat" "$w/one" || rc=1
 ex --top 3 --spare 1 --per-doc 1 --sample 4 --strata 2 --random 3 --before 5 --after 0 --skip 0 --logits 0 \
 	--latents <"$w/m.tok" >"$w/lat0"

@@ -97,6 +97,7 @@ check("a record for each latent", [(r["layer"], r["latent"]) for r in latents] =
       [(l, i) for l in head["layers"] for i in range(n_latents)])
 wrong = {}
 ranks = []
+all_bits = -sum(x / positions * math.log2(x / positions) for x in out["by_doc"] if x)
 for r in latents:
     k = head["layers"].index(r["layer"])
     f = fired.get((k, r["latent"]), [])
@@ -121,6 +122,14 @@ for r in latents:
         same("mean", abs(r["mean"] / (sum(values) / len(values)) - 1) < 1e-6, True)
         near = [values[min(len(values) - 1, int(q * len(values)))] for q in (.1, .5, .9)]
         got = [r["quantiles"][i] for i in (1, 3, 5)]
+        doc = u32(r["by_doc"])
+        bits = -sum(x / len(f) * math.log2(x / len(f)) for x in doc if x)
+        same("entropy over documents", (sum(doc), abs(r["entropy"] - bits) < 1e-6,
+             abs(r["entropy_share"] * all_bits - bits) < 1e-6 or not all_bits), (len(f), True, True))
+        n_docs = len({(q, piece(seqs[q], p)[0]) for q, p, _ in f})
+        same("documents", sum(x > 0 for x in doc) <= n_docs, True)
+        same("shares of think, answer, prompt", [abs(a - b / len(f)) < 1e-9 for a, b in zip(r["shares"], mask)], [True] * 4)
+        same("frequency", abs(r["frequency"] - len(f) / positions) < 1e-12, True)
         same("quantiles", [abs(g / n - 1) < 0.13 or len(values) < 50 for g, n in zip(got, near)], [True] * 3)
         top, spare = top_of(k, r["latent"])
         same("top", [(e["seq"], e["pos"]) for e in r["top"]], top)
@@ -143,7 +152,7 @@ for r in latents:
         same("random contexts are silent", [p for p in range(lo, lo + len(c["ids"]) // 4) if (c["seq"], p) in at], [])
     if len(f) < positions / 100 and f:
         same("random contexts are there", len(u32(r["random"])), out["random"])
-for what in ("firings", "histogram", "positions", "masks", "maximum", "mean", "quantiles", "top", "spare",
+for what in ("entropy over documents", "documents", "shares of think, answer, prompt", "frequency", "firings", "histogram", "positions", "masks", "maximum", "mean", "quantiles", "top", "spare",
              "size of the sample", "the sample is of firings", "windows", "activations in windows",
              "random contexts are silent", "random contexts are there"):
     check(what, what not in wrong, wrong.get(what))
@@ -154,4 +163,17 @@ if ranks:
     check("the sample is uniform", all(abs(s - .2) < 5 * math.sqrt(.16 / n) for s in share), share)
 check("layers", [(r["layer"], u32(r["l0"]), r["dead"]) for r in layers] ==
       [(l, l0[k], sum((k, i) not in fired for i in range(n_latents))) for k, l in enumerate(head["layers"])])
+for k, r in enumerate(layers):
+    fired_at, sum_at, freq = [0] * 25, [0.0] * 25, [0] * 12
+    for i in range(n_latents):
+        f = fired.get((k, i), [])
+        for _, p, v in f:
+            fired_at[p.bit_length()] += 1
+            sum_at[p.bit_length()] += v
+        if f:       # half decades up to 1
+            freq[max(0, min(11, 12 + math.floor(2 * math.log10(len(f) / positions))))] += 1
+    got = [(hi * 2.0 ** 64 + lo) / 2.0 ** 32 for hi, lo in r["sum_by_pos"]]
+    check(f"layer {r['layer']}: latents active by position", u32(r["fired_by_pos"]) == fired_at, u32(r["fired_by_pos"]))
+    check(f"layer {r['layer']}: sums by position", all(abs(a - b) < 1e-4 * (1 + b) for a, b in zip(got, sum_at)), (got, sum_at))
+    check(f"layer {r['layer']}: latents by frequency", u32(r["freq_hist"]) == freq, (u32(r["freq_hist"]), freq))
 sys.exit(bad > 0)
