@@ -117,9 +117,10 @@ $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(COMPILE) -MMD -MP -c $< -o $@
 
-# Files that they hold (.incbin)
+# Files that they hold (lib/embed.h, .incbin)
 $(B)/lib/label_text.o: $(wildcard data/prompts/label/*.txt) data/prices.tsv
 $(B)/lib/browse_page.o: $(wildcard data/browse/*)
+$(B)/lib/view_text.o: $(wildcard data/viewer/*)
 
 $(LIB): $(LIB_OBJ)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^

@@ -16,7 +16,9 @@
 #include "metrics.h"
 #include "progress.h"
 #include "stream.h"
+#include "text.h"
 #include "tok.h"
+#include "view.h"
 
 struct opts {
 	const char *model, *transcoders, *layers, *tokenizer;
@@ -27,6 +29,8 @@ struct opts {
 	double desired_prob, node_threshold, edge_threshold, deadline;
 	const char *scratch, *features, *slug, *scan, *source_set, *describe;
 	const char *format, *out, *state;
+	int html;
+	const char *examples, *d3;
 	int skip_done, plan;
 	int64_t validate;
 	struct cli_list set, scale, ablate, steer;
@@ -90,6 +94,8 @@ static const struct cli_opt options[] = {
 	         "stop choosing features after S seconds a prompt; 0: never"),
 	CLI_STR('f', "features", struct opts, features, "DB", NULL,
 	        "SQLite file of labels, to name features by"),
+	CLI_STR(0, "examples", struct opts, examples, "FILE", NULL,
+	        "examples/1 of the latents, for pages"),
 	CLI_STR(0, "slug", struct opts, slug, "NAME", NULL,
 	        "name of the graph; default: from the prompt"),
 	CLI_STR(0, "scan", struct opts, scan, "NAME", NULL,
@@ -102,6 +108,10 @@ static const struct cli_opt options[] = {
 	           "Neuronpedia's JSON, or a graph/1 stream"),
 	CLI_STR('o', "out", struct opts, out, "DIR", NULL,
 	        "write DIR/SLUG.json and DIR/graph-metadata.json"),
+	CLI_FLAG(0, "html", struct opts, html,
+	         "write a page to look at; with --out beside the JSON"),
+	CLI_STR(0, "d3", struct opts, d3, "FILE", NULL,
+	        "d3 for pages; default: R1_D3, else Debian's"),
 	CLI_FLAG(0, "skip-done", struct opts, skip_done,
 	         "with --out: pass over graphs that are there"),
 	CLI_LONG(0, "validate", struct opts, validate, "N", 0, 1e6, "0",
@@ -121,11 +131,15 @@ static const struct cli_opt options[] = {
 	CLI_END
 };
 
+/* The graph is the same without these. */
+static const char *const unrecorded[] = { "html", "examples", "d3", NULL };
+
 static const struct cli_tool tool = {
 	.name = "attrgraph",
 	.brief = "trace what a model's prediction came from",
-	.operands = "[intervene]", .min_operands = 0, .max_operands = 1,
-	.options = options
+	.operands = "[intervene | view GRAPH ...]", .min_operands = 0,
+	.max_operands = -1,
+	.options = options, .unrecorded = unrecorded
 };
 
 static volatile sig_atomic_t stopped_by;
@@ -151,6 +165,7 @@ struct job {
 	struct progress progress;
 	struct metrics *metrics;
 	struct stream_out *stream;
+	struct view *view;	/* graphs that get a page, or NULL */
 	struct timespec begun;
 	size_t n_done;
 	json_t *slugs;		/* how often each was given */
@@ -212,13 +227,62 @@ static int open_stream(struct job *j, struct err *e)
 	return j->stream ? 0 : -1;
 }
 
+/* A graph that is in --out's folder, for its page. */
+static int view_written(struct job *j, const char *slug, struct err *e)
+{
+	char *path = j->view ? path_of(j, slug, e) : NULL;
+	int rc = !j->view ? 0 : path ? view_file(j->view, path, e) : -1;
+
+	mem_free(path);
+	return rc;
+}
+
+static int to_text(void *ctx, const char *bytes, size_t n, struct err *e)
+{
+	return text_add(ctx, bytes, n, e);
+}
+
+static int view_graph(struct job *j, const struct attr_graph *g,
+                      const struct attr_pruned *p, const json_t *meta,
+                      struct err *e)
+{
+	struct text t = { 0 };
+	int rc = attrgraph_write_json(g, p, meta, j->tok, j->labels, to_text,
+	                              &t, e);
+
+	if (rc == 0)
+		rc = view_json(j->view, t.s, t.n, "graph", e);
+	mem_free(t.s);
+	return rc;
+}
+
+/* The pages of all graphs that j->view holds. */
+static int write_pages(struct job *j, struct err *e)
+{
+	const struct opts *o = j->o;
+
+	if (!j->view || !view_n_graphs(j->view))
+		return 0;
+	if (o->features && view_database(j->view, o->features, e) < 0)
+		return -1;
+	if (o->examples && view_examples(j->view, o->examples, j->tok, e) < 0)
+		return -1;
+	return o->out ? view_folder(j->view, o->out, o->d3, e)
+		: view_page(j->view, 0, view_n_graphs(j->view), o->d3,
+		            to_stdout, NULL, e);
+}
+
 static int write_graph(struct job *j, const struct attr_graph *g,
                        const struct attr_pruned *p, const json_t *meta,
                        struct err *e)
 {
 	if (j->o->out)
 		return attrgraph_write_folder(g, p, meta, j->tok, j->labels,
-		                              j->o->out, e);
+		                              j->o->out, e) < 0 ? -1
+			: view_written(j, json_string_value(json_object_get(
+				meta, "slug")), e);
+	if (j->view)
+		return view_graph(j, g, p, meta, e);
 	if (strcmp(j->o->format, "graph"))
 		return attrgraph_write_json(g, p, meta, j->tok, j->labels,
 		                            to_stdout, NULL, e);
@@ -453,7 +517,7 @@ static int one(struct job *j, const struct attrgraph_prompt *p, struct err *e)
 		if (!(path = path_of(j, slug, e)))
 			goto done;
 		if (access(path, F_OK) == 0) {
-			rc = 0;
+			rc = view_written(j, slug, e);
 			goto done;
 		}
 	}
@@ -584,6 +648,14 @@ static int run(struct job *j, struct err *e)
 	                                                        e))))
 		goto done;
 	rc = all(j, e);
+	if (rc == 0 || e->code == ERR_STOP) {
+		struct err late = { 0 };
+
+		if (write_pages(j, &late) < 0) {
+			*e = late;
+			rc = -1;
+		}
+	}
 	if (j->stream && (rc == 0 || e->code == ERR_STOP)) {
 		struct err late = { 0 };
 
@@ -602,6 +674,28 @@ done:
 	tok_free(j->tok);
 	dev_free(d);
 	mem_free((void *)j->change.edit);
+	return rc;
+}
+
+/* attrgraph view: pages of graphs that are there. */
+static int view(struct job *j, char **paths, int n, struct err *e)
+{
+	const struct opts *o = j->o;
+	const char *tok = o->tokenizer ? o->tokenizer : o->model;
+	int i, rc = 0;
+
+	if (o->examples && !tok)
+		return err_set(e, ERR_USAGE, "--examples are ids: --tokenizer "
+		               "or --model is missing");
+	if (o->examples && !(j->tok = tok_open(tok, e)))
+		return -1;
+	for (i = 0; i < n && rc == 0; i++)
+		rc = view_file(j->view, paths[i], e);
+	if (rc == 0 && n == 0)
+		rc = view_file(j->view, "-", e);
+	if (rc == 0)
+		rc = write_pages(j, e);
+	tok_free(j->tok);
 	return rc;
 }
 
@@ -625,9 +719,15 @@ static void check(const struct opts *o, int intervene)
 		          "attrgraph intervene");
 	if (intervene)
 		return;
-	if (!o->out && !o->plan && strcmp(o->format, "graph") &&
+	if (!o->out && !o->plan && !o->html && strcmp(o->format, "graph") &&
 	    (n > 1 || o->prompts))
-		cli_usage(&tool, "several prompts need --out or --format graph");
+		cli_usage(&tool, "several prompts need --out, --html or "
+		          "--format graph");
+	if (o->html && !strcmp(o->format, "graph"))
+		cli_usage(&tool, "--html writes a page, --format graph a "
+		          "stream");
+	if (o->examples && !o->html)
+		cli_usage(&tool, "--examples are for --html");
 	if (o->out && !strcmp(o->format, "graph"))
 		cli_usage(&tool, "--out writes JSON, --format graph a stream");
 	if (o->state && (n > 1 || o->prompts))
@@ -652,19 +752,30 @@ int main(int argc, char **argv)
 	struct sigaction act = { .sa_handler = on_signal };
 	struct job j = { .o = &o, .c = &c, .slugs = json_object() };
 	int first = cli_parse(&tool, argc, argv, &o, sizeof(o), &c), rc;
+	int views = first < argc && !strcmp(argv[first], "view");
 
-	j.intervene = first < argc;
-	if (j.intervene && strcmp(argv[first], "intervene"))
-		cli_usage(&tool, "'%s': the only command is intervene",
-		          argv[first]);
-	check(&o, j.intervene);
+	j.intervene = first < argc && !views;
+	if (j.intervene && (strcmp(argv[first], "intervene") ||
+	                    first + 1 < argc))
+		cli_usage(&tool, "'%s': the commands are intervene, and view "
+		          "with files", argv[argc - 1]);
+	if (views && (o.prompt.n || o.file || o.prompts))
+		cli_usage(&tool, "view shows graphs that are there; a prompt "
+		          "makes one (--html)");
+	if (!views)
+		check(&o, j.intervene);
+	if ((views || o.html) && !o.plan && !j.intervene &&
+	    !(j.view = view_new(&e)))
+		cli_die(&tool, &e);
 	sigaction(SIGTERM, &act, NULL);
 	sigaction(SIGINT, &act, NULL);
 	j.progress.fn = c.progress ? cli_progress : NULL;
 	j.progress.ctx = (void *)&tool;
 	if (!(j.metrics = metrics_open(c.metrics, 0, &e)))
 		cli_die(&tool, &e);
-	rc = run(&j, &e);
+	rc = views ? view(&j, argv + first + 1, argc - first - 1, &e)
+	           : run(&j, &e);
+	view_free(j.view);
 	if (metrics_close(j.metrics, rc < 0 ? NULL : &e) < 0 || rc < 0)
 		cli_die(&tool, &e);
 	if (j.intervene || o.plan || (!o.out && strcmp(o.format, "graph")))

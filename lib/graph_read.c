@@ -505,15 +505,6 @@ done:
 
 /* ---- both ---- */
 
-/* Whether bytes begin a stream: a zstd frame (28, or 5x 2a to be skipped) or a
- * msgpack map. JSON begins with white space or an ASCII bracket. */
-static int is_stream(const unsigned char *b, size_t n)
-{
-	return n && (b[0] == 0x28 || (b[0] & 0xf0) == 0x80 || b[0] == 0xde ||
-	             b[0] == 0xdf ||
-	             (n > 1 && (b[0] & 0xf0) == 0x50 && b[1] == 0x2a));
-}
-
 static int open_in(struct graph_in *in, const char *path, struct err *e)
 {
 	int is_stdin = strcmp(path, "-") == 0;
@@ -536,7 +527,7 @@ static int open_in(struct graph_in *in, const char *path, struct err *e)
 	if (in->n_first == 0)
 		return err_set(e, ERR_FORMAT, "%s: empty, wanted a graph",
 		               in->path);
-	if (!is_stream(in->first, in->n_first)) {
+	if (!stream_begins(in->first, in->n_first)) {
 		in->json = json_pull_new(read_some, in, in->path, e);
 		return in->json ? 0 : -1;
 	}

@@ -315,6 +315,16 @@ struct stream_in *stream_open_in(const char *path, const char *kind,
 	                      kind, e);
 }
 
+/* A zstd frame (28, or 5x 2a to be skipped) or a msgpack map. */
+int stream_begins(const void *first, size_t n)
+{
+	const uint8_t *b = first;
+
+	return n && (b[0] == 0x28 || (b[0] & 0xf0) == 0x80 || b[0] == 0xde ||
+	             b[0] == 0xdf ||
+	             (n > 1 && (b[0] & 0xf0) == 0x50 && b[1] == 0x2a));
+}
+
 struct stream_in *stream_open_fd(int fd, const char *name, const void *first,
                                  size_t n, const char *kind, struct err *e)
 {

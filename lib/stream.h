@@ -36,6 +36,9 @@ struct stream_in *stream_open_in(const char *path, const char *kind,
  * what it holds. fd is taken over, also on error; name is for messages. */
 struct stream_in *stream_open_fd(int fd, const char *name, const void *first,
                                  size_t n, const char *kind, struct err *e);
+/* Whether the first n bytes of a file begin a stream (rather than JSON, which
+ * begins with white space or an ASCII bracket). */
+int stream_begins(const void *first, size_t n);
 /* The header as JSON (mpk_to_json); borrowed, lives until stream_close_in.
  * "kind" is a member, "prov" only when the writer gave it. */
 const json_t *stream_header(const struct stream_in *s);
