@@ -25,7 +25,7 @@ struct opts {
 	struct cli_list prompt;
 	const char *file, *prompts, *template, *system, *begin;
 	struct cli_list at, token, diff, feature;
-	int64_t max_logits, max_features, batch, update, memory;
+	int64_t max_logits, max_features, batch, update, memory, neurons;
 	double desired_prob, node_threshold, edge_threshold, deadline;
 	const char *scratch, *features, *slug, *scan, *source_set, *describe;
 	const char *format, *out, *state;
@@ -45,6 +45,8 @@ static const struct cli_opt options[] = {
 	        "folder of layers.N.mlp/; without: errors only"),
 	CLI_STR('l', "layers", struct opts, layers, "LIST", "all",
 	        "layers whose transcoders are used, as 0,4-7"),
+	CLI_LONG(0, "neurons", struct opts, neurons, "N", 0, 1e6, "0",
+	         "without transcoder: N strongest neurons a position"),
 	CLI_STR(0, "tokenizer", struct opts, tokenizer, "PATH", NULL,
 	        "tokenizer; default: the model's"),
 	CLI_LIST('p', "prompt", struct opts, prompt, "TEXT",
@@ -467,7 +469,8 @@ static int finish(struct job *j, const struct attrgraph_prompt *p,
 		.desired_prob = o->desired_prob,
 		.node_share = o->node_threshold,
 		.edge_share = o->edge_threshold, .opt = &j->opt,
-		.model = model_cfg(j->model), .set = j->set, .stopped = stopped
+		.model = model_cfg(j->model), .set = j->set,
+		.neurons = (size_t)o->neurons, .stopped = stopped
 	};
 	struct attr_graph *g = attr_graph_new(j->attr, e);
 	struct attr_pruned kept = { 0 };
@@ -647,6 +650,7 @@ static int run(struct job *j, struct err *e)
 	    (o->features && !(j->labels = attrgraph_labels_open(o->features,
 	                                                        e))))
 		goto done;
+	attr_neurons(j->attr, (size_t)o->neurons);
 	rc = all(j, e);
 	if (rc == 0 || e->code == ERR_STOP) {
 		struct err late = { 0 };
@@ -709,8 +713,8 @@ static void check(const struct opts *o, int intervene)
 	if (!n && !o->prompts)
 		cli_usage(&tool, "a prompt is missing: --prompt, --file or "
 		          "--prompts");
-	if (intervene && !o->transcoders)
-		cli_usage(&tool, "intervene needs --transcoders");
+	if (intervene && !o->transcoders && !o->neurons)
+		cli_usage(&tool, "intervene needs --transcoders or --neurons");
 	if (intervene && !edits)
 		cli_usage(&tool, "intervene needs --set, --scale, --ablate or "
 		          "--steer");

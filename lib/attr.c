@@ -43,6 +43,7 @@ static void forget(struct attr *a)
 		ops(a)->release(dev(a), y->row);
 		ops(a)->release(dev(a), y->value);
 		mem_free(y->host_row);
+		mem_free(y->gain);
 		ops(a)->release(dev(a), y->error);
 	}
 	mem_free(a->layer);
@@ -206,7 +207,8 @@ done:
 	return rc;
 }
 
-/* What the features and the skip connection leave of an MLP's output y. */
+/* What the features and the skip connection leave of an MLP's output y; with
+ * neurons, these become the features before. */
 static int take_error(struct attr *a, int layer, const struct tc *t,
                       const float *x, const float *y, struct err *e)
 {
@@ -230,8 +232,11 @@ static int take_error(struct attr *a, int layer, const struct tc *t,
 			        "MLP's output is no number", layer, i / dim);
 			goto done;
 		}
+	if (!t && a->neurons &&
+	    attr_take_neurons(a, layer, x, host, a->n, e) < 0)
+		goto done;
 	memset(host, 0, dim * sizeof(*host));	/* position 0 */
-	rc = ops(a)->put(dev(a), err, host, dim * sizeof(*err), e);
+	rc = ops(a)->put(dev(a), err, host, (t ? dim : n) * sizeof(*err), e);
 done:
 	mem_free(host);
 	return rc;
@@ -314,12 +319,14 @@ int attr_encoder(const struct attr *a, size_t i, float *out, struct err *e)
 {
 	const struct attr_steps s = attr_steps_of(a);
 	size_t layer = a->feature[i].layer;
-	size_t dim = model_cfg(a->model)->d_model;
+	size_t dim = model_cfg(a->model)->d_model, k;
 	const struct attr_layer *y = &a->layer[layer];
 	size_t row = y->host_row[i - attr_steps_first(&s, layer)];
 
 	if (y->enc) {
 		memcpy(out, y->enc + row * dim, dim * sizeof(*out));
+		for (k = 0; y->gain && k < dim; k++)
+			out[k] *= y->gain[i - attr_steps_first(&s, layer)];
 		return 0;
 	}
 	return ops(a)->get(dev(a), out, y->enc_all + row * dim,

@@ -4,7 +4,8 @@
  * On one prompt the model is replaced by its local linear picture: attention
  * patterns and norm scales frozen (model_frozen.h), each MLP the sum of its
  * transcoder's active latents ("features"), its skip connection and what is
- * left ("error"). A layer without a transcoder is all error. The effect of a
+ * left ("error"). A layer without a transcoder is all error, or its strongest
+ * neurons stand for its features (attr_neurons). The effect of a
  * source on a target is the gradient of the target's input with respect to what
  * the source writes, times what it writes: for a feature its value times its
  * decoder row, for an error the vector, for a token its embedding. Targets are
@@ -44,13 +45,19 @@ int attr_set_layers(const struct attr_set *s, const int **layers);
 /* ---- one prompt ---- */
 
 struct attr_feature {
-	uint32_t layer, pos, latent;
+	uint32_t layer, pos, latent;	/* latent: or a neuron */
 	float value;
 };
 
 struct attr;
 struct attr *attr_new(struct model *m, struct attr_set *s, struct err *e);
 void attr_free(struct attr *a);			/* NULL is legal */
+
+/* From the next prompt on, an MLP without a transcoder has features too: at each
+ * position its n neurons of greatest |value| |W_down column|; the others are its
+ * error. A neuron's value is gate (W_up x), gate = silu(W_gate x); as a target
+ * its gate is held, so that its row explains W_up x times the gate. 0: none. */
+void attr_neurons(struct attr *a, size_t n);
 
 /* Runs the model on ids[n] and finds the active features; forgets the prompt
  * before. Values that are no numbers are ERR_FORMAT naming the layer. */
@@ -191,6 +198,7 @@ struct attr_graph {
 	float **row;
 	size_t *end;	/* [n_layers][n_pos]: one past the last feature of
 			 * the layer at positions up to that */
+	uint8_t *neurons;	/* [n_layers]: its features are neurons */
 };
 
 /* What attr_run found; the caller frees it. Rows go from a to the graph. */

@@ -58,9 +58,7 @@ static int apply(const struct edit_run *r, const struct attr_edit *d,
 		if (r->base + i < d->from || r->base + i > d->to)
 			continue;
 		old = r->base + i ? value_of(c, i, d->latent) : 0;
-		new = d->kind == ATTR_SET ? d->value
-			: d->kind == ATTR_SCALE ? old * d->value
-			: old + d->value;
+		new = attr_edit_value(d, old);
 		if (new != old &&
 		    ops(r->a)->axpy(dev(r->a), new - old, t->w_dec +
 		                    d->latent * dim, y + i * dim, dim, e) < 0)
@@ -106,13 +104,17 @@ static int edit_tap(void *ctx, int layer, const float *x, float *y, size_t n,
 	if (!some && !r->y)
 		return 0;
 	t = attr_set_get(r->a->set, layer, &own, e);
-	if (!t && (some || attr_set_has(r->a->set, layer)))
+	if (!t && attr_set_has(r->a->set, layer))
 		return -1;
 	if (r->y && hold(r, layer, t, x, y, n, e) < 0)
 		goto done;
 	rc = 0;
 	if (!some)
 		goto done;
+	if (!t)
+		return attr_edit_neurons(r->a, r->v, layer, r->y ? r->x +
+		                         (size_t)layer * n * dim : x, y,
+		                         r->base, n, e);
 	rc = -1;
 	k = tc_slots(&t->cfg);
 	if (!(c.latent = mem_array(n * k, sizeof(*c.latent), e)) ||
@@ -159,14 +161,18 @@ static int check_edits(struct attr *a, const struct attr_intervention *v,
 		const struct attr_edit *d = &v->edit[i];
 
 		if (d->layer >= c->n_layers ||
-		    !attr_set_has(a->set, (int)d->layer))
+		    (!attr_set_has(a->set, (int)d->layer) && !a->neurons))
 			return err_set(e, ERR_RANGE, "layer %u has no "
 			               "transcoder", d->layer);
-		if (!(t = attr_set_get(a->set, (int)d->layer, &own, e)))
-			return -1;
-		n = t->cfg.n_latents;
-		if (own)
-			tc_free((struct tc *)t);
+		n = c->d_mlp;
+		if (attr_set_has(a->set, (int)d->layer)) {
+			t = attr_set_get(a->set, (int)d->layer, &own, e);
+			if (!t)
+				return -1;
+			n = t->cfg.n_latents;
+			if (own)
+				tc_free((struct tc *)t);
+		}
 		if (d->latent >= n)
 			return err_set(e, ERR_RANGE, "latent %u wanted, layer "
 			               "%u has 0 to %u", d->latent, d->layer,

@@ -62,8 +62,11 @@ static int copy_features(const struct attr *a, struct attr_graph *g,
 
 	g->end = mem_array(g->n_layers * g->n_pos, sizeof(*g->end), e);
 	g->feature = mem_array(g->n_features, sizeof(*g->feature), e);
-	if (!g->end || !g->feature)
+	g->neurons = mem_array(g->n_layers, 1, e);
+	if (!g->end || !g->feature || !g->neurons)
 		return -1;
+	for (l = 0; l < g->n_layers; l++)
+		g->neurons[l] = a->neurons && !attr_set_has(a->set, (int)l);
 	for (l = 0; l < g->n_layers; l++)
 		for (p = 0; p < g->n_pos; p++) {
 			for (; i < a->end[l * g->n_pos + p]; i++) {
@@ -182,6 +185,7 @@ void attr_graph_free(struct attr_graph *g)
 		mem_free(g->row[i]);
 	mem_free(g->row);
 	mem_free(g->feature);
+	mem_free(g->neurons);
 	mem_free(g->ids);
 	mem_free(g->target);
 	mem_free(g->end);

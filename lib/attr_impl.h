@@ -62,6 +62,8 @@ struct attr_layer {
 	uint32_t *row;		/* device, by feature from the layer's first */
 	float *value;		/* the same */
 	uint32_t *host_row;
+	float *gain;		/* host, by feature: its encoder row is enc's
+				 * times that; NULL: once */
 	float *error;		/* device [n_pos, d_model] */
 };
 
@@ -81,6 +83,7 @@ struct attr_owner {
 struct attr {
 	struct model *model;
 	struct attr_set *set;
+	size_t neurons;			/* a position, where no transcoder is */
 	struct model_frozen *frozen;
 	size_t n;			/* positions */
 	uint32_t *ids;
@@ -124,6 +127,30 @@ int attr_keep_row(struct attr *a, const struct attr_want *w, const float *row,
  * are, of those without a row. */
 int attr_choose(const struct attr *a, size_t n, struct attr_want *w,
                 struct err *e);
+
+/* ---- attr_neurons.c ---- */
+
+/* The strongest neurons of a layer become its features; x [n, d_model] device,
+ * what its MLP reads; written (host) what it writes, less theirs afterwards. */
+int attr_take_neurons(struct attr *a, int layer, const float *x, float *written,
+                      size_t n, struct err *e);
+/* The input of a neuron that is a feature, as a target's vector. */
+int attr_neuron_target(struct attr *a, uint32_t layer, uint32_t neuron,
+                       size_t pos, float *v, struct err *e);
+/* y [n, d_model] (device), what the layer's MLP writes from position base on,
+ * under v's edits of its neurons; x (device): where their values are read. */
+int attr_edit_neurons(struct attr *a, const struct attr_intervention *v,
+                      int layer, const float *x, float *y, size_t base,
+                      size_t n, struct err *e);
+
+/* ---- attr_edit.c ---- */
+
+/* What an edit makes of a value. */
+static inline float attr_edit_value(const struct attr_edit *d, float old)
+{
+	return d->kind == ATTR_SET ? d->value
+		: d->kind == ATTR_SCALE ? old * d->value : old + d->value;
+}
 
 /* ---- attr_state.c ---- */
 

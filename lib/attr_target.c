@@ -154,9 +154,12 @@ int attr_target_feature(struct attr *a, uint32_t layer, uint32_t latent,
 	float *v;
 
 	if (layer >= model_cfg(a->model)->n_layers ||
-	    !attr_set_has(a->set, (int)layer))
+	    (!attr_set_has(a->set, (int)layer) && !a->neurons))
 		return err_set(e, ERR_RANGE, "layer %u has no transcoder",
 		               layer);
+	if (!attr_set_has(a->set, (int)layer))
+		return (v = add(a, &t, e)) ? attr_neuron_target(
+			a, layer, latent, pos, v, e) : -1;
 	c = attr_set_get(a->set, (int)layer, &own, e);
 	if (!c)
 		return -1;

@@ -113,6 +113,7 @@ struct attrgraph_about {
 	const struct attr_opt *opt;
 	const struct model_cfg *model;
 	const struct attr_set *set;
+	size_t neurons;			/* as attr_neurons was told */
 	int stopped;			/* not all features asked for */
 	const struct attr_check *check;	/* or NULL */
 };

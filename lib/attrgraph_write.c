@@ -111,6 +111,9 @@ static json_t *details(const struct attr_graph *g,
 	              "influence_from_errors", s->from_errors,
 	              "influence_from_tokens", s->from_tokens, "targets",
 	              targets_of(g, t, e));
+	if (o && a->neurons)
+		json_object_set_new(o, "neurons",
+		                    json_integer((json_int_t)a->neurons));
 	if (o && a->command)
 		json_object_set_new(o, "command", json_string(a->command));
 	if (o && a->check)
@@ -236,6 +239,10 @@ static int make_feature(const struct attr_graph *g, size_t i,
 	snprintf(out->id, sizeof(out->id), "%u_%u_%u", f->layer, f->latent,
 	         f->pos);
 	snprintf(out->js, sizeof(out->js), "%u_%u-0", f->layer, f->latent);
+	if (g->neurons[f->layer]) {
+		out->label = mem_printf(e, "neuron %u", f->latent);
+		return out->label ? 0 : -1;
+	}
 	return labels ? attrgraph_label(labels, f->layer, f->latent,
 	                                &out->label, e) : 0;
 }
