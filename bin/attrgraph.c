@@ -169,6 +169,7 @@ struct job {
 	struct stream_out *stream;
 	struct view *view;	/* graphs that get a page, or NULL */
 	struct timespec begun;
+	double begun_cpu;	/* seconds of the process then */
 	size_t n_done;
 	json_t *slugs;		/* how often each was given */
 };
@@ -180,6 +181,14 @@ static double seconds_since(const struct timespec *t)
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (double)(now.tv_sec - t->tv_sec) +
 	       (double)(now.tv_nsec - t->tv_nsec) * 1e-9;
+}
+
+static double cpu_seconds(void)
+{
+	struct timespec c;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &c);
+	return (double)c.tv_sec + (double)c.tv_nsec * 1e-9;
 }
 
 /* ---- targets ---- */
@@ -302,13 +311,15 @@ static int report(struct job *j, const struct attr_graph *g,
 
 	if (!metrics_wanted(j->metrics))
 		return 0;
-	line = json_pack("{s:O,s:I,s:I,s:I,s:I,s:f,s:O}", "slug",
+	line = json_pack("{s:O,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:O}", "slug",
 	                 json_object_get(meta, "slug"), "tokens",
 	                 (json_int_t)g->n_pos, "features",
 	                 (json_int_t)g->n_features, "nodes",
 	                 (json_int_t)p->n_kept, "links",
 	                 (json_int_t)p->first[g->n_features + g->n_targets],
-	                 "seconds", seconds, "graph",
+	                 "seconds", seconds, "cpu_seconds",
+	                 cpu_seconds() - j->begun_cpu, "memory_mib",
+	                 (double)mem_resident_most() / (1 << 20), "graph",
 	                 json_object_get(meta, "r1_interp"));
 	return metrics_write(j->metrics, line, e);
 }
@@ -406,6 +417,7 @@ static int step(void *ctx, size_t done, size_t total)
 static int plan(struct job *j, struct err *e)
 {
 	double spent = seconds_since(&j->begun);
+	double cpu = cpu_seconds() - j->begun_cpu;
 	const struct attr_feature *f;
 	struct attr_plan p;
 	json_t *o;
@@ -413,10 +425,10 @@ static int plan(struct job *j, struct err *e)
 
 	if (attr_plan(j->attr, &j->opt, 1, &p, e) < 0)
 		return -1;
-	o = json_pack("{s:I,s:I,s:f,s:f,s:f,s:f}", "active_features",
+	o = json_pack("{s:I,s:I,s:f,s:f,s:f,s:f,s:f}", "active_features",
 	              (json_int_t)attr_features(j->attr, &f), "features",
 	              (json_int_t)p.features, "seconds", spent + p.seconds,
-	              "memory_mib", (double)p.peak_bytes / (1 << 20),
+	              "cpu_seconds", cpu + p.cpu_seconds, "memory_mib", (double)p.peak_bytes / (1 << 20),
 	              "rows_mib", (double)p.rows_bytes / (1 << 20), "disk_mib",
 	              (double)p.disk_bytes / (1 << 20));
 	text = o ? json_dumps(o, JSON_REAL_PRECISION(6)) : NULL;
@@ -510,6 +522,7 @@ static int one(struct job *j, const struct attrgraph_prompt *p, struct err *e)
 	int rc = -1, stopped;
 
 	clock_gettime(CLOCK_MONOTONIC, &j->begun);
+	j->begun_cpu = cpu_seconds();
 	if (!slug)
 		return -1;
 	if (j->intervene) {

@@ -121,13 +121,16 @@ int attr_run(struct attr *a, const struct attr_opt *o,
 
 struct attr_plan {
 	size_t features;	/* that will be explained */
-	double seconds;		/* of attr_run from now */
+	double seconds;		/* of attr_run from now, at the pace of now */
+	double cpu_seconds;	/* of all threads together: what else runs on
+				 * the machine changes these less */
 	size_t rows_bytes;	/* of all rows: in memory and on disk */
 	size_t disk_bytes;
 	size_t peak_bytes;	/* of the process, graph included */
 };
-/* What attr_run will take: the targets and the first choice of features are
- * made, and some of their tiles timed (timed 0: not; seconds 0). */
+/* What attr_run will take: the targets are attributed, all features it may
+ * explain are ranked by what these say, and some of their tiles timed, for some
+ * twenty seconds at most (timed 0: not; seconds 0). */
 int attr_plan(struct attr *a, const struct attr_opt *o, int timed,
               struct attr_plan *out, struct err *e);
 /* Bytes that attr_prompt will take for n tokens. */

@@ -20,8 +20,9 @@ const struct attr_opt attr_opt_default = {
 
 enum {
 	TILE_ROWS = 256,	/* targets of a tile, at most */
-	TILE_COST = 300		/* what a tile costs besides, in rows of one
+	TILE_COST = 300,	/* what a tile costs besides, in rows of one
 				 * position */
+	PLAN_SECONDS = 20	/* of processors, for a plan's tiles */
 };
 
 struct run {
@@ -457,19 +458,36 @@ static void foresee(const struct run *r, const struct attr_want *w, size_t n,
 	out->peak_bytes = (size_t)fmax(peak, most);
 }
 
-static double now_s(void)
+/* Seconds of the wall's clock and of the process's. */
+struct clocks {
+	double wall, cpu;
+};
+
+static struct clocks clocks_now(void)
 {
-	struct timespec t;
+	struct timespec t, c;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &c);
+	return (struct clocks){ (double)t.tv_sec + (double)t.tv_nsec * 1e-9,
+	                        (double)c.tv_sec + (double)c.tv_nsec * 1e-9 };
 }
 
-/* Seconds a unit of work, from a few tiles of w[n] spread over their costs. */
-static int pace(struct run *r, const struct attr_want *w, size_t n,
-                double *seconds, struct err *e)
+static void clocks_add(struct clocks *sum, const struct clocks *began)
 {
-	double all = 0, at = 0, next = 0, done = 0, began, spent = 0;
+	struct clocks now = clocks_now();
+
+	sum->wall += now.wall - began->wall;
+	sum->cpu += now.cpu - began->cpu;
+}
+
+/* What the tiles of w[n] will take, from a few that are worked on, spread over
+ * their costs. */
+static int pace(struct run *r, const struct attr_want *w, size_t n,
+                struct clocks *take, struct err *e)
+{
+	double all = 0, at = 0, next = 0, done = 0;
+	struct clocks began, spent = { 0, 0 };
 	size_t i, m;
 
 	for (i = 0; i < n; i += m) {
@@ -481,14 +499,17 @@ static int pace(struct run *r, const struct attr_want *w, size_t n,
 		at += tile_work(r, w + i, m);
 		if (at < next)
 			continue;
-		began = now_s();
+		began = clocks_now();
 		if (tile(r, w + i, m, e) < 0)
 			return -1;
-		spent += now_s() - began;
+		clocks_add(&spent, &began);
 		done += tile_work(r, w + i, m);
-		next = at + all / 8;
+		next = at + all / (spent.cpu > PLAN_SECONDS / 2 ? 2 : 8);
+		if (spent.cpu > PLAN_SECONDS)
+			break;
 	}
-	*seconds = done > 0 ? spent / done * all : 0;
+	take->wall = done > 0 ? spent.wall / done * all : 0;
+	take->cpu = done > 0 ? spent.cpu / done * all : 0;
 	return 0;
 }
 
@@ -496,30 +517,30 @@ int attr_plan(struct attr *a, const struct attr_opt *o, int timed,
               struct attr_plan *out, struct err *e)
 {
 	struct run r = { .a = a, .o = o };
-	size_t max = max_features(a, o), n = turn_of(&r, max);
-	struct attr_want *w = mem_scratch(n, sizeof(*w), e);
-	double began = now_s();
+	size_t max = max_features(a, o), turn = turn_of(&r, max);
+	struct attr_want *w = mem_scratch(max, sizeof(*w), e);
+	struct clocks began = clocks_now(), first = { 0, 0 }, rest = { 0, 0 };
+	double choosing;
 	int rc = -1;
 
 	memset(out, 0, sizeof(*out));
 	if (!w || begin(a, o, e) < 0 || targets(&r, e) < 0 ||
-	    (n && next_turn(a, n, w, e) < 0))
+	    (max && next_turn(a, max, w, e) < 0))
 		goto done;
-	out->seconds = now_s() - began;
-	qsort(w, n, sizeof(*w), by_place);
-	foresee(&r, w, n, max, out);
+	clocks_add(&first, &began);
+	qsort(w, max, sizeof(*w), by_place);
+	foresee(&r, w, max, max, out);
 	rc = 0;
-	if (timed && n) {
-		double turn = 0;
-
-		rc = pace(&r, w, n, &turn, e);
-		/* the choice is made anew each turn, from more rows each time */
-		out->seconds += turn * (double)max / (double)n +
-			(double)out->rows_bytes / 4e9 * (double)(max / n);
+	if (timed && max) {
+		rc = pace(&r, w, max, &rest, e);
+		/* each turn's choice goes through all rows there are */
+		choosing = max < a->n_features
+			? (double)out->rows_bytes / 4e9 *
+			  (double)(max / turn) : 0;
+		out->seconds = first.wall + rest.wall + choosing;
+		out->cpu_seconds = first.cpu + rest.cpu + choosing;
 	}
 done:
-	if (!timed)
-		out->seconds = 0;
 	mem_free(w);
 	end(&r);
 	return rc;

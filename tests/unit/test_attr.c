@@ -806,6 +806,7 @@ static void plans_come_near(void **state)
 	assert_int_equal(attr_plan(b.attr, &o, 1, &p, &e), 0);
 	assert_int_equal(p.features, 200);
 	assert_true(p.seconds > 0 && p.seconds < 60);
+	assert_true(p.cpu_seconds > 0 && p.cpu_seconds < 60);
 	assert_true(p.rows_bytes > 200 * 100 && p.rows_bytes < 200 * 4000);
 	assert_int_equal(p.disk_bytes, 0);
 	assert_true(p.peak_bytes > p.rows_bytes);
