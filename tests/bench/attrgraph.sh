@@ -1,8 +1,10 @@
 #!/bin/bash
 # attrgraph.sh: an attribution graph of SmolLM2, 8 and 64 tokens, against
 # circuit-tracer: wall seconds of the whole program (ours, with loading) over
-# those of its attribute() alone, and peak memory beyond what the process held
-# with the weights loaded. The same nodes come out (tests/oracle/attr_oracle.py).
+# those of its attribute() alone, the same of processor seconds (which other
+# programs disturb less), and peak memory beyond what the process held with the
+# weights loaded. That the same nodes and edges come out is said on a line of
+# its own (tests/oracle/attr_compare.py).
 #
 # Wants ORACLE_CT_PYTHON (circuit-tracer, nnsight; see tests/oracle/README),
 # R1_BENCH_HF_MODEL (the model as a Hugging Face folder in f32) and
@@ -21,26 +23,32 @@ if [ -z "$ORACLE_CT_PYTHON" ] || [ ! -d "$R1_BENCH_HF_MODEL" ]; then
 fi
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
+rc=0
 
-ours() {	# FEATURES TEXT: seconds and peak KiB
-	/usr/bin/time -f '%e %M' -o "$scratch/time" attrgraph --model "$model" --threads "$threads" \
-		--transcoders "$R1_BENCH_TRANSCODERS" -n "$1" --prompt "$2" > /dev/null &&
-		cat "$scratch/time"
+ours() {	# FEATURES TEXT: seconds, peak KiB, processor seconds
+	/usr/bin/time -f '%e %M %U %S' -o "$scratch/time" attrgraph --model "$model" --threads "$threads" \
+		--transcoders "$R1_BENCH_TRANSCODERS" -n "$1" --prompt "$2" > "$scratch/ours$1.json" &&
+		awk '{ print $1, $2, $3 + $4 }' "$scratch/time"
 }
 
 long='The old man walked down to the river and looked at the water for a long time, because he remembered what his father had told him about the fish that lived there. He sat on the bank until the sun went down behind the hills and then he went home.'
 for text in 'The capital of France is a city' "$long"; do
-	read -r s peak < <(ours "$features" "$text") || exit 1
-	read -r _ base < <(ours 1 "$text") || exit 1
+	read -r s peak cpu < <(ours "$features" "$text") || exit 1
+	read -r _ base _ < <(ours 1 "$text") || exit 1
 	"$ORACLE_CT_PYTHON" tests/oracle/attr_oracle.py --model "$R1_BENCH_HF_MODEL" \
 		--transcoders "$R1_BENCH_TRANSCODERS" --max-features "$features" \
-		--threads "$threads" --text "$text" 2> "$scratch/err" || exit 1
-	grep '^{' "$scratch/err" | tail -n 1 | jq -r --argjson s "$s" --argjson p "$peak" \
+		--threads "$threads" --text "$text" --json "$scratch/theirs.json" 2> "$scratch/err" || exit 1
+	python3 tests/oracle/attr_compare.py "$scratch/ours$features.json" "$scratch/theirs.json" > "$scratch/same" || rc=1
+	echo "# attrgraph: $(cat "$scratch/same")"
+	grep '^{' "$scratch/err" | tail -n 1 | jq -r --argjson s "$s" --argjson p "$peak" --argjson c "$cpu" \
 		--argjson b "$base" '.tokens as $n | ((.rss_mib - .rss_before_mib)) as $theirs |
 		(($p - $b) / 1024) as $more |
 		["attrgraph \($n) tok s", $s, (.seconds * 100 | round / 100),
 		 (.seconds / $s * 100 | round / 100), 10, "circuit-tracer, seconds"],
+		["attrgraph \($n) tok cpu", $c, (.cpu_seconds * 100 | round / 100),
+		 (.cpu_seconds / $c * 100 | round / 100), 10, "circuit-tracer, processor seconds"],
 		["attrgraph \($n) tok MiB", ($more | round), ($theirs | round),
 		 (if $more > 1 then $theirs / $more * 10 | round / 10 else "-" end), 5,
 		 "circuit-tracer, memory beyond the weights"] | @tsv'
 done
+exit $rc
