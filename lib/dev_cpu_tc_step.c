@@ -2,7 +2,9 @@
  * The latents' step on the CPU. Only the k active latents of a row have
  * gradients, so a batch's codes are regrouped by latent; each latent's weights
  * then belong to one item that reads them once, forms their gradients from the
- * rows that fired it, in row order, and moves them.
+ * rows that fired it, in row order, and moves them. A latent that has fired once
+ * moves in each step from then on, as dense Adam has it: why that is not put off
+ * is in r1-training(7).
  */
 #include <float.h>
 #include <math.h>

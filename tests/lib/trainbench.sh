@@ -1,0 +1,35 @@
+# shellcheck shell=bash disable=SC2034
+# trainbench.sh, sourced by the benchmarks of training: tctrain's rate on SmolLM2,
+# Adam, 512 tokens a step, on random ids in sequences of 256. It sets model, ctx,
+# threads and scratch (removed at exit); ends the benchmark without a model.
+# With CPUTIME=1 rates are tokens per second of processor time over the number
+# of threads, loading and saving included: for a machine that has other things to
+# do. Else they are by the clock, and begin when the first batch does.
+: "${BIN:=$PWD/bin}" "${BUILD:=$PWD/build}" "${ROOT:=$PWD}"
+scratch=$(mktemp -d) || exit 1
+trap 'rm -rf "$scratch"' EXIT
+threads=${THREADS:-$(nproc)}
+ctx=256
+
+line() { printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$@"; }
+rate() { awk "BEGIN { printf \"%.0f\", $1 / ($2) }"; }
+
+train_begin() {	# model and tokens
+	model=$("$ROOT/tests/lib/smollm2.sh") || { echo '# no SmolLM2: the rest is left out'; exit 0; }
+	python3 - $ctx 160 >"$scratch/lists" <<-'PY'
+	import random, sys
+	r = random.Random(5)
+	for _ in range(int(sys.argv[2])):
+	    print([r.randrange(1000, 40000) for _ in range(int(sys.argv[1]))])
+	PY
+	"$ROOT/tests/lib/acts.py" tokens $ctx <"$scratch/lists" >"$scratch/t.tok"
+}
+
+train_rate() {	# LAYERS TOKENS EXPANSION K THREADS -> tokens/s
+	local TIMEFORMAT='%U %S' cpu
+	cpu=$( { time "$BIN/tctrain" --model "$model" --layers "$1" -x "$3" -k "$4" -b 512 -n "$2" --start-tokens 2048 \
+		--skip 0 --save-every 0 --threads "$5" --out "$scratch/out" --metrics "$scratch/m" \
+		<"$scratch/t.tok" 2>"$scratch/err" >&2; } 2>&1) || return 1
+	if [ "${CPUTIME-}" ]; then rate "$2" "(${cpu/ / + }) / $5"
+	else tail -n 1 "$scratch/m" | jq '.time.tokens_per_s | round'; fi
+}
