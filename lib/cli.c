@@ -419,3 +419,109 @@ int cli_parse(const struct cli_tool *t, int argc, char **argv, void *o,
 		c->threads = par_cores();
 	return argc - n_operands;
 }
+
+/* ---- lines of a file ------------------------------------------------------ */
+
+enum { WORDS = 256 };	/* of a line */
+
+/* Room for one more. */
+static int lines_grow(struct cli_lines *l, size_t cap[4], struct err *e)
+{
+	size_t n = l->n + 1;
+
+	return mem_grow(&l->opts, &cap[0], n, l->size, e) < 0 ||
+	       mem_grow(&l->common, &cap[1], n, sizeof(*l->common), e) < 0 ||
+	       mem_grow(&l->number, &cap[2], n, sizeof(*l->number), e) < 0 ||
+	       mem_grow(&l->text, &cap[3], n, sizeof(*l->text), e) < 0
+	       ? -1 : 0;
+}
+
+/* word[] of text, which is cut up. How many, or -1. */
+static int split(char *text, char **word)
+{
+	char *at = NULL, *w;
+	int n = 0;
+
+	for (w = strtok_r(text, " \t\r\n", &at); w;
+	     w = strtok_r(NULL, " \t\r\n", &at)) {
+		if (n == WORDS)
+			return -1;
+		word[n++] = w;
+	}
+	return n;
+}
+
+static int lines_add(const struct cli_tool *t, const char *path, int argc,
+               char **words, const char *line, size_t number,
+               struct cli_lines *l, size_t cap[4], struct err *e)
+{
+	char *text = mem_strdup(line, e);
+	int n = text ? split(text, words + argc) : 0, rc = -1;
+
+	if (!text)
+		return -1;
+	if (n < 0) {
+		err_set(e, ERR_USAGE, "%s: line %zu: more than %d words", path,
+		        number, WORDS);
+	} else if (n == 0 || words[argc][0] == '#') {
+		rc = 0;
+	} else if ((rc = lines_grow(l, cap, e)) == 0) {
+		cli_parse(t, argc + n, words, (char *)l->opts + l->n * l->size,
+		          l->size, &l->common[l->n]);
+		l->number[l->n] = number;
+		l->text[l->n++] = text;
+		return 0;
+	}
+	mem_free(text);
+	return rc;
+}
+
+int cli_lines_read(const struct cli_tool *t, const char *path, int argc,
+                   char **argv, size_t size, struct cli_lines *l,
+                   struct err *e)
+{
+	char **words = mem_array((size_t)argc + WORDS, sizeof(*words), e);
+	size_t cap[4] = { 0 }, room = 0, n = 0;
+	char *line = NULL;
+	FILE *f = NULL;
+	int rc = -1;
+
+	*l = (struct cli_lines){ .size = size };
+	if (!words)
+		goto done;
+	memcpy(words, argv, (size_t)argc * sizeof(*words));
+	if (!(f = fopen(path, "r"))) {
+		err_sys(e, "%s", path);
+		goto done;
+	}
+	rc = 0;
+	while (rc == 0 && getline(&line, &room, f) > 0)
+		rc = lines_add(t, path, argc, words, line, ++n, l, cap, e);
+	if (rc == 0 && ferror(f))
+		rc = err_sys(e, "%s", path);
+	if (rc == 0 && l->n == 0)
+		rc = err_set(e, ERR_FORMAT, "%s: names no run", path);
+done:
+	free(line);
+	if (f)
+		fclose(f);
+	mem_free(words);
+	if (rc < 0)
+		cli_lines_free(l);
+	return rc;
+}
+
+void cli_lines_free(struct cli_lines *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->n; i++) {
+		free(l->common[i].command);
+		mem_free(l->text[i]);
+	}
+	mem_free(l->opts);
+	mem_free(l->common);
+	mem_free(l->number);
+	mem_free(l->text);
+	*l = (struct cli_lines){ 0 };
+}

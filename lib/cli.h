@@ -87,6 +87,25 @@ struct cli_common {
 int cli_parse(const struct cli_tool *t, int argc, char **argv, void *o,
               size_t size, struct cli_common *c);
 
+/* Command lines out of a file, for tools that do several things in one run. */
+struct cli_lines {
+	void *opts;		/* [n] of the tool's struct, behind each other */
+	struct cli_common *common;	/* [n] */
+	size_t *number;		/* [n] lines of the file, from 1 */
+	size_t n, size;		/* size: of the tool's struct, in bytes */
+	char **text;		/* what options point into */
+};
+
+/* Each line of the file is parsed as argv, which takes no operands, with the
+ * words of that line, split at blanks, behind it. Empty lines and those that
+ * begin with # say nothing. Misuse prints and exits as in cli_parse. ERR_IO
+ * from the file, ERR_FORMAT when no line says anything, ERR_USAGE for a line of
+ * more than 256 words; l is then empty. */
+int cli_lines_read(const struct cli_tool *t, const char *path, int argc,
+                   char **argv, size_t size, struct cli_lines *l,
+                   struct err *e);
+void cli_lines_free(struct cli_lines *l);
+
 /* Exits 2 with one line on stderr and a pointer to --help. For misuse that
  * the table cannot express. */
 void cli_usage(const struct cli_tool *t, const char *fmt, ...)
