@@ -121,6 +121,7 @@ $(B)/%.o: %.c $(B)/flags
 $(B)/lib/label_text.o: $(wildcard data/prompts/label/*.txt) data/prices.tsv
 $(B)/lib/browse_page.o: $(wildcard data/browse/*)
 $(B)/lib/view_text.o: $(wildcard data/viewer/*)
+$(B)/lib/train_plan_card.o: data/cards.tsv
 
 $(LIB): $(LIB_OBJ)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^

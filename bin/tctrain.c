@@ -5,16 +5,21 @@
 #include <string.h>
 
 #include "cli.h"
+#include "map.h"
 #include "mem.h"
+#include "ranges.h"
 #include "rows.h"
+#include "train_plan.h"
 
 struct opts {
 	const char *model, *out, *grid, *layers, *recipe, *optimizer, *init, *variant;
+	const char *device, *cards;
 	double l0_weight, bandwidth, raise, lr, decay, auxk_alpha, ridge, outlier;
 	double row_norm, near, dec_rate;
 	int64_t k_anneal, warmup, batch, tokens, expansion, latents, k, dead_tokens;
-	int64_t start_tokens, skip, save_every, log_every, forward;
+	int64_t start_tokens, skip, save_every, log_every, forward, ctx;
 	int no_skip, sae, multi_topk, normalize_decoder, resume, keep_state;
+	int plan, json;
 };
 
 static const struct cli_opt options[] = {
@@ -98,6 +103,15 @@ static const struct cli_opt options[] = {
 	         "steps a line of metrics stands for"),
 	CLI_LONG(0, "forward", struct opts, forward, "N", 1, 1e6, "2048",
 	         "tokens that run through the model together"),
+	CLI_FLAG(0, "plan", struct opts, plan,
+	         "train nothing; say what it would take on --device"),
+	CLI_STR(0, "device", struct opts, device, "cpu|cuda|CARD", "cpu",
+	        "compute device; with --plan also h100, a100, l40s"),
+	CLI_STR(0, "cards", struct opts, cards, "FILE", NULL,
+	        "plan: another table of devices"),
+	CLI_LONG(0, "ctx", struct opts, ctx, "N", 1, 1e9, "1024",
+	         "plan: tokens of a sequence"),
+	CLI_FLAG(0, "json", struct opts, json, "plan: print JSON"),
 	CLI_END
 };
 
@@ -170,25 +184,27 @@ static int same_word(const char *a, const char *b)
 }
 
 /* One stream, one pass: what makes the rows is the same for all. */
-static void check_lines(const struct cli_lines *l)
+static void check_lines(const struct opts *a, const struct cli_common *c,
+                        const struct cli_lines *l)
 {
-	const struct opts *a = l->opts, *b;
-	const struct cli_common *c = l->common;
+	const struct opts *b = l->opts;
 	const char *what;
 	size_t i;
 
-	for (i = 0, b = a; i < l->n; i++, b++) {
+	for (i = 0; i < l->n; i++, b++) {
 		what = !same_word(a->model, b->model) ? "--model"
 			: !same_word(a->layers, b->layers) ? "--layers"
 			: a->skip != b->skip ? "--skip"
 			: a->forward != b->forward ? "--forward"
 			: !same_word(a->grid, b->grid) ? "--grid"
-			: !same_word(c->device, c[i].device) ? "--device"
-			: c->threads != c[i].threads ? "--threads" : NULL;
+			: !same_word(a->device, b->device) ? "--device"
+			: a->plan != b->plan ? "--plan"
+			: a->ctx != b->ctx ? "--ctx"
+			: c->threads != l->common[i].threads ? "--threads" : NULL;
 		if (what)
 			cli_usage(&tool, "%s: line %zu: %s is for all runs",
 			          a->grid, l->number[i], what);
-		if (!b->out)
+		if (!b->out && !a->plan)
 			cli_usage(&tool, "%s: line %zu: --out is missing",
 			          a->grid, l->number[i]);
 	}
@@ -212,31 +228,46 @@ static void run_config(const struct opts *o, const struct cli_common *c,
 	r->init = o->init;
 	r->resume = o->resume;
 	r->metrics = c->metrics;
-	if (c->progress)
+	if (c->progress && !o->plan)
 		log_say(&log, "%s: %d layers of %u latents: %.2f GiB", t->out,
 		        t->n_layers, t->train.tc.n_latents,
 		        (double)train_set_bytes(t) / 0x1p30);
+}
+
+/* One run, or one for each line. NULL with e set. */
+static struct train_feed_run *runs_of(const struct opts *o,
+                                      const struct cli_common *c,
+                                      const struct cli_lines *l,
+                                      const struct rows_shape *s, size_t *n,
+                                      struct err *e)
+{
+	struct train_feed_run *runs;
+	size_t i;
+
+	*n = l->n ? l->n : 1;
+	if (!(runs = mem_array(*n, sizeof(*runs), e)))
+		return NULL;
+	for (i = 0; i < l->n; i++)
+		run_config((const struct opts *)l->opts + i, &l->common[i], s,
+		           &runs[i]);
+	if (!l->n)
+		run_config(o, c, s, &runs[0]);
+	return runs;
 }
 
 static int train(const struct opts *o, const struct cli_common *c,
                  const struct cli_lines *l, struct dev *d, struct rows *rows,
                  struct err *e)
 {
-	size_t n = l->n ? l->n : 1, i;
-	struct train_feed_run *runs = mem_array(n, sizeof(*runs), e);
+	struct train_feed_run *runs;
 	struct train_feed *feed;
 	struct rows_shape s;
+	size_t n;
 	int rc;
 
-	if (!runs)
-		return -1;
 	rows_shape(rows, &s);
-	for (i = 0; i < n; i++)
-		if (l->n)
-			run_config((const struct opts *)l->opts + i,
-			           &l->common[i], &s, &runs[i]);
-		else
-			run_config(o, c, &s, &runs[i]);
+	if (!(runs = runs_of(o, c, l, &s, &n, e)))
+		return -1;
 	feed = train_feed_new(runs, (int)n, d, c->progress ? cli_progress
 	                      : NULL, (void *)&tool, e);
 	mem_free(runs);
@@ -257,12 +288,107 @@ static int run(const struct opts *o, const struct cli_common *c,
 	const struct rows_opt r = { o->model, o->layers, (size_t)o->skip,
 		(size_t)o->forward,
 		c->progress ? cli_log(&tool) : (struct log){ 0 } };
-	struct dev *d = dev_open(c->device, c->threads, e);
+	struct dev *d = dev_open(o->device, c->threads, e);
 	struct rows *rows = d ? rows_open("-", &r, d, e) : NULL;
 	int rc = rows ? train(o, c, l, d, rows, e) : -1;
 
 	rows_free(rows);
 	dev_free(d);
+	return rc;
+}
+
+/* ---- a plan ------------------------------------------------------------------ */
+
+/* The device: this machine, measured, or a row of a table. */
+static int find_card(const struct opts *o, const struct cli_common *c,
+                     const struct model_cfg *m, const struct train_cfg *t,
+                     struct train_card *card, struct err *e)
+{
+	const char *table;
+	struct map file = { 0 };
+	struct dev *d;
+	size_t n;
+	int rc;
+
+	if (!o->cards && strcmp(o->device, "cpu") == 0) {
+		if (!(d = dev_open("cpu", c->threads, e)))
+			return -1;
+		rc = train_card_measure(m, t, d, card, e);
+		dev_free(d);
+		return rc;
+	}
+	table = train_card_builtin(&n);
+	if (o->cards) {
+		if (map_open(&file, o->cards, e) < 0)
+			return -1;
+		table = file.n ? (const char *)file.data : "";
+		n = file.n;
+	}
+	rc = train_card_find(table, n, o->cards ? o->cards : "data/cards.tsv",
+	                     o->device, card, e);
+	map_close(&file);
+	return rc;
+}
+
+static int show(const struct train_plan *p, int as_json, struct err *e)
+{
+	struct text t = { 0 };
+	json_t *j;
+	int rc;
+
+	if (as_json) {
+		if (!(j = train_plan_json(p, e)))
+			return -1;
+		rc = json_dumpf(j, stdout, JSON_INDENT(1) |
+		                JSON_REAL_PRECISION(9)) < 0 ||
+		     putchar('\n') == EOF
+		     ? err_sys(e, "write to standard output") : 0;
+		json_decref(j);
+		return rc;
+	}
+	rc = train_plan_text(p, &t, e);
+	if (rc == 0 && fputs(t.s, stdout) == EOF)
+		rc = err_sys(e, "write to standard output");
+	mem_free(t.s);
+	return rc;
+}
+
+static int plan(const struct opts *o, const struct cli_common *c,
+                const struct cli_lines *l, struct err *e)
+{
+	int layers[TRAIN_SET_LAYERS];
+	struct train_plan_in in = { .ctx = (size_t)o->ctx,
+		.forward = (size_t)o->forward };
+	struct train_feed_run *runs = NULL;
+	struct train_set_cfg *sets = NULL;
+	struct rows_shape s = { .layers = layers };
+	struct train_card card;
+	struct train_plan p = { .pass = NULL };
+	struct model_cfg m;
+	size_t i;
+	int rc = -1;
+
+	if (model_cfg_read(o->model, &m, e) < 0)
+		return -1;
+	s.d_in = s.d_out = m.d_model;
+	s.n_layers = ranges_parse(o->layers, (int)m.n_layers, layers, e);
+	if (s.n_layers < 0)
+		return err_wrap(e, "--layers");
+	if (!(runs = runs_of(o, c, l, &s, &in.n_runs, e)) ||
+	    !(sets = mem_array(in.n_runs, sizeof(*sets), e)))
+		goto done;
+	for (i = 0; i < in.n_runs; i++)
+		sets[i] = runs[i].cfg;
+	in.model = &m;
+	in.runs = sets;
+	in.card = &card;
+	if (find_card(o, c, &m, &sets[0].train, &card, e) == 0 &&
+	    train_plan_make(&in, &p, e) == 0)
+		rc = show(&p, o->json, e);
+done:
+	train_plan_free(&p);
+	mem_free(sets);
+	mem_free(runs);
 	return rc;
 }
 
@@ -279,16 +405,20 @@ int main(int argc, char **argv)
 	if (o.grid)
 		rc = cli_lines_read(&tool, o.grid, argc, argv, sizeof(o),
 		                    &lines, &e);
-	check_lines(&lines);
-	if (!o.grid && !o.out)
+	check_lines(&o, &c, &lines);
+	if (!o.grid && !o.out && !o.plan)
 		cli_usage(&tool, "--out is missing");
+	if (o.plan && !o.model)
+		cli_usage(&tool, "--plan needs --model");
 	sigaction(SIGTERM, &act, NULL);
 	sigaction(SIGINT, &act, NULL);
 	if (rc == 0)
-		rc = run(&o, &c, &lines, &e);
+		rc = (o.plan ? plan : run)(&o, &c, &lines, &e);
 	cli_lines_free(&lines);
 	free(c.command);
 	if (rc < 0)
 		cli_die(&tool, &e);
+	if (o.plan)
+		cli_close_stdout(&tool);
 	return 0;
 }

@@ -49,6 +49,16 @@ static void print_option(const struct cli_opt *o)
 	putchar('\n');
 }
 
+static const struct cli_opt *find(const struct cli_opt *o, const char *name,
+                                  size_t n, char letter)
+{
+	for (; o && o->type; o++)
+		if (letter ? o->letter == letter
+		           : strlen(o->name) == n && !memcmp(o->name, name, n))
+			return o;
+	return NULL;
+}
+
 static void help(const struct cli_tool *t)
 {
 	const struct cli_opt *o;
@@ -59,7 +69,8 @@ static void help(const struct cli_tool *t)
 	for (o = t->options; o && o->type; o++)
 		print_option(o);
 	for (o = common_options; o->type; o++)
-		print_option(o);
+		if (!find(t->options, o->name, strlen(o->name), 0))
+			print_option(o);
 	printf("      --help                       this text\n"
 	       "      --version                    version\n");
 	cli_close_stdout(t);
@@ -248,16 +259,6 @@ static void defaults(const struct cli_tool *t, const struct cli_opt *o,
 	for (; o && o->type; o++)
 		if (o->def)
 			store(t, o, base, o->def);
-}
-
-static const struct cli_opt *find(const struct cli_opt *o, const char *name,
-                                  size_t n, char letter)
-{
-	for (; o && o->type; o++)
-		if (letter ? o->letter == letter
-		           : strlen(o->name) == n && !memcmp(o->name, name, n))
-			return o;
-	return NULL;
 }
 
 /* Finds the option in the tool's table, then in the common one. */

@@ -67,7 +67,8 @@ struct cli_tool {
 	const char *const *unrecorded;
 };
 
-/* What every tool takes: --device --threads --seed --metrics --progress. */
+/* What every tool takes: --device --threads --seed --metrics --progress. One that
+ * stands in the tool's own table is the tool's. */
 struct cli_common {
 	const char *device;	/* "cpu" or "cuda" */
 	int threads;		/* flag, else R1_THREADS, else the cores */

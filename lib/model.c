@@ -11,21 +11,6 @@
 
 /* ---- opening ---- */
 
-/* The last part of path, without a trailing slash or .gguf. */
-static void set_name(struct model_cfg *c, const char *path)
-{
-	size_t end = strlen(path), start;
-
-	while (end > 1 && path[end - 1] == '/')
-		end--;
-	for (start = end; start > 0 && path[start - 1] != '/'; start--)
-		;
-	if (end - start > 5 && strncmp(path + end - 5, ".gguf", 5) == 0)
-		end -= 5;
-	snprintf(c->name, sizeof(c->name), "%.*s", (int)(end - start),
-	         path + start);
-}
-
 struct model *model_open(const char *path, struct dev *d,
                          const struct log *log, struct err *e)
 {
@@ -44,7 +29,7 @@ struct model *model_open_within(const char *path, struct dev *d,
 		return NULL;
 	m->dev = d;
 	m->expand_bytes = expand_bytes;
-	set_name(&m->cfg, path);
+	model_cfg_name(&m->cfg, path);
 	if (stat(path, &st) < 0) {
 		err_sys(e, "%s", path);
 		goto fail;

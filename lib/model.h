@@ -38,6 +38,9 @@ struct model_cfg {
 struct model *model_open(const char *path, struct dev *d,
                          const struct log *log, struct err *e);
 void model_free(struct model *m);
+/* The configuration alone, without weights: of what model_open takes, or of a
+ * config.json. fingerprint is empty. */
+int model_cfg_read(const char *path, struct model_cfg *c, struct err *e);
 const struct model_cfg *model_cfg(const struct model *m);
 struct dev *model_dev(const struct model *m);
 

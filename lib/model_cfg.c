@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "json.h"
 #include "mem.h"
@@ -213,27 +214,26 @@ static int read_config(struct model *m, const json_t *o, struct err *e)
 	return check(m, e);
 }
 
-int model_cfg_read_hf(struct model *m, const char *folder, struct err *e)
+static int read_file(struct model *m, const char *path, struct err *e)
 {
-	size_t n = strlen(folder) + sizeof("/config.json");
-	char *path = mem_array(n, 1, e);
-	json_t *o;
-	int rc = -1;
+	json_t *o = json_read(path, MAX_CONFIG_BYTES, e);
+	int rc;
 
-	if (!path)
-		return -1;
-	snprintf(path, n, "%s/config.json", folder);
-	o = json_read(path, MAX_CONFIG_BYTES, e);
 	if (!o)
-		goto done;
+		return -1;
 	if (!json_is_object(o))
 		rc = err_set(e, ERR_FORMAT, "wanted an object");
 	else
 		rc = read_config(m, o, e);
-	if (rc < 0)
-		err_wrap(e, "%s", path);
-done:
 	json_decref(o);
+	return rc < 0 ? err_wrap(e, "%s", path) : 0;
+}
+
+int model_cfg_read_hf(struct model *m, const char *folder, struct err *e)
+{
+	char *path = mem_printf(e, "%s/config.json", folder);
+	int rc = path ? read_file(m, path, e) : -1;
+
 	mem_free(path);
 	return rc;
 }
@@ -392,4 +392,51 @@ int model_takes(const struct model_cfg *c, const uint32_t *ids, size_t n,
 			               "vocabulary has %u", ids[i],
 			               c->n_vocab);
 	return 0;
+}
+
+/* ---- without weights ---- */
+
+static size_t without(const char *path, size_t end, const char *suffix)
+{
+	size_t n = strlen(suffix);
+
+	return end > n && memcmp(path + end - n, suffix, n) == 0 ? end - n : end;
+}
+
+void model_cfg_name(struct model_cfg *c, const char *path)
+{
+	size_t end = without(path, strlen(path), "/config.json"), start;
+
+	while (end > 1 && path[end - 1] == '/')
+		end--;
+	end = without(path, without(path, end, ".gguf"), ".json");
+	for (start = end; start > 0 && path[start - 1] != '/'; start--)
+		;
+	snprintf(c->name, sizeof(c->name), "%.*s", (int)(end - start),
+	         path + start);
+}
+
+int model_cfg_read(const char *path, struct model_cfg *c, struct err *e)
+{
+	struct model m = { .dev = NULL };
+	struct stat st;
+	int rc;
+
+	model_cfg_name(&m.cfg, path);
+	if (stat(path, &st) < 0)
+		return err_sys(e, "%s", path);
+	if (S_ISDIR(st.st_mode)) {
+		rc = model_cfg_read_hf(&m, path, e);
+	} else if (without(path, strlen(path), ".json") < strlen(path)) {
+		rc = read_file(&m, path, e);
+	} else if ((m.gguf = gguf_open(path, e))) {
+		rc = model_cfg_read_gguf(&m, e);
+		if (rc < 0)
+			err_wrap(e, "%s", path);
+		gguf_free(m.gguf);
+	} else {
+		rc = -1;
+	}
+	*c = m.cfg;
+	return rc;
 }

@@ -52,6 +52,9 @@ struct model *model_open_within(const char *path, struct dev *d,
  * GGUF's metadata (m->gguf); refuse what the forward pass doesn't do. */
 int model_cfg_read_hf(struct model *m, const char *folder, struct err *e);
 int model_cfg_read_gguf(struct model *m, struct err *e);
+/* A model's name: the last part of path, without a trailing slash, .gguf or
+ * .json; of a config.json its folder's. */
+void model_cfg_name(struct model_cfg *c, const char *path);
 
 /* model_load.c: find, check and place every weight; inv_freq; fingerprint. */
 int model_load(struct model *m, const struct log *log, struct err *e);

@@ -15,11 +15,12 @@ RELEASE ?= smollm2-135m
 PROFILE ?= quick
 DATA ?= data
 
-PHASES := phase0 phase1 phase2 phase3 phase4
+PHASES := phase0 phase1 phase1-scores phase2 phase3 phase4
 LATER := phase5 phase6
 
 ## phase0: model, corpus and tokens of RELEASE, under DATA/RELEASE/PROFILE
 ## phase1: a grid of configurations on pilot layers, and which is best
+## phase1-scores: phase 1 and, of each configuration, how well its latents can be labelled
 ## phase2: a transcoder for each layer, evaluation, plots, report.md
 ## phase3: what the latents do: examples, labels, scores, a database
 ## phase4: attribution graphs of curated prompts; motifs of all graphs, compared
@@ -33,6 +34,11 @@ DRY := $(findstring n,$(firstword -$(MAKEFLAGS)))
 track: $(BIN)/r1track
 	@FOLLOW='$(FOLLOW)' TRACK_OUT='$(TRACK_OUT)' R1TRACK='$(BIN)/r1track' $(if $(PYTHON),PYTHON='$(PYTHON)') pipelines/track.sh '$(TRACKER)' '$(DATA)/$(RELEASE)/$(PROFILE)' '$(or $(PROJECT),$(RELEASE)-$(PROFILE))'
 
+## plan: what training phase 2's transcoders would take on DEVICE=h100|a100|l40s|cpu
+## plan1: the same of phase 1's grid
+plan plan1: $(BIN)/tctrain
+	+@$(MAKE) --no-print-directory -f pipelines/run.mk $@ RELEASE='$(RELEASE)' PROFILE='$(PROFILE)' DATA='$(DATA)' BIN='$(BIN)'
+
 ## cost3: what labels of phase 3 would cost, by model; asks nobody
 ## agreement: what the rated sheets RATED=... of phase 3 say
 ## neuronpedia: phase 3's latents and labels as Neuronpedia takes them
@@ -45,4 +51,4 @@ $(LATER):
 
 TRACKER ?= tensorboard
 
-.PHONY: $(PHASES) $(LATER) phases track cost3 agreement neuronpedia delphi
+.PHONY: $(PHASES) $(LATER) phases track cost3 agreement neuronpedia delphi plan plan1

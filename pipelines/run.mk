@@ -26,7 +26,7 @@ D := $(DATA)/$(RELEASE)/$(PROFILE)
 
 # Phase 1 has its rules only when it is asked for: phase 2 takes its decision
 # when there is one, and does not ask for it.
-sweeping := $(filter phase1 $(D)/phase1/%,$(MAKECMDGOALS))
+sweeping := $(filter phase1 phase1-scores plan1 $(D)/phase1/%,$(MAKECMDGOALS))
 ifndef sweeping
 -include $(D)/phase1/decision.mk
 endif
@@ -41,6 +41,7 @@ include pipelines/phase2.mk
 include pipelines/phase3.mk
 include pipelines/phase4.mk
 include pipelines/phase4b.mk
+include pipelines/plan.mk
 
-.PHONY: phase0 phase1 phase2 phase3 phase4 agreement neuronpedia delphi cost3 force
+.PHONY: phase0 phase1 phase2 phase3 phase4 agreement neuronpedia delphi cost3 plan plan1 phase1-scores force
 force: ;
