@@ -83,9 +83,17 @@ $(configs:%=$(S)/%/eval.json): $(S)/%/eval.json: $(S)/%/sums $(D)/held.tok $(D)/
 # A program that says how well latents can be explained, when there is one: run
 # as AUTOINTERP --model M --transcoders DIR --latents N < held.tok, it prints a
 # JSON object with a number, score, higher better. Without, the column is empty.
+# phase1-scores is phase 1 with autointerp.sh, which asks phase 3's labeller.
+ifneq ($(filter phase1-scores,$(MAKECMDGOALS)),)
+$(call by_profile,EX_TOKENS EX_OPTS LABEL_OPTS)
+score_tools := $(or $(TOPK),$(BIN)/topk-examples) $(or $(LABELER),$(BIN)/labeler)
+AUTOINTERP ?= env BIN='$(BIN)' TOPK='$(word 1,$(score_tools))' LABELER='$(word 2,$(score_tools))' PYTHON='$(PYTHON)' \
+	SEED='$(SEED)' EX_TOKENS='$(EX_TOKENS)' EX_OPTS='$(EX_OPTS)' LABEL_PROVIDER='$(LABEL_PROVIDER)' \
+	LABEL_MODEL='$(LABEL_MODEL)' LABEL_OPTS='$(LABEL_OPTS)' LABEL_EXTRA='$(LABEL_EXTRA)' pipelines/autointerp.sh
+endif
 AUTOINTERP ?=
 AUTOINTERP_LATENTS ?= 100
-$(eval $(call stamp,phase1/autointerp,$(call program,$(AUTOINTERP)) $(AUTOINTERP_LATENTS)))
+$(eval $(call stamp,phase1/autointerp,$(call program,$(AUTOINTERP) $(score_tools)) $(AUTOINTERP_LATENTS)))
 scores := $(if $(AUTOINTERP),$(configs:%=$(S)/%/autointerp.json))
 $(configs:%=$(S)/%/autointerp.json): $(S)/%/autointerp.json: $(S)/%/sums $(D)/held.tok $(D)/.want/phase1/autointerp
 	$(call say,SCORE)$(call into,$(launch)$(AUTOINTERP) --model $(model) --transcoders $(@D)/run/ckpt --latents $(AUTOINTERP_LATENTS) <$(D)/held.tok)
@@ -120,5 +128,5 @@ $(S)/report.md: $(S)/results.tsv $(S)/speed.tsv $(S)/decision.json $(S)/decision
 		'release=$(RELEASE)' 'profile=$(PROFILE)' 'model=$(MODEL)' 'layers=$(PILOT)' 'passes=$(words $(passes))' \
 		'training=$(strip $(SWEEP_OPTS))' 'evaluation=$(strip $(SWEEP_EVAL))')
 
-phase1: $(S)/report.md
-	@echo 'phase1: $(S)/report.md'
+phase1 phase1-scores: $(S)/report.md
+	@echo '$@: $<'

@@ -57,6 +57,22 @@ printf '#!/bin/sh\ncat >/dev/null; case "$*" in *x4-k8*) echo "{\\"score\\": 0.9
 chmod +x "$S/interp"
 run "$S/a" $small SWEEP_TOLERANCE=1000 AUTOINTERP="$S/interp" >"$S/log" 2>&1
 check 'AUTOINTERP fills its column and counts in the decision' eval "[ \$(cut -f 16 '$S/a/$P/results.tsv' | grep -c 0.5) = 3 ] && jq -e '.as_good == [\"x4-k8-lr1e-3-t4k-skip\"]' '$S/a/$P/decision.json' && ! grep -q 'is empty' '$S/a/$P/report.md'"
+
+# scores from phase 3's labeller, here a server of the tests
+mkdir "$S/srv"
+python3 tests/lib/badllm.py "$S/srv" & server=$!
+trap 'kill $server; rm -rf "$S"' EXIT
+for _ in $(seq 100); do [ -e "$S/srv/port" ] && break; sleep 0.1; done
+export ANTHROPIC_API_KEY=sk-sesame-0123456789 no_proxy=127.0.0.1
+scores() { PHASE=phase1-scores run "$S/a" $small LABEL_PROVIDER=anthropic LABEL_MODEL=good AUTOINTERP_LATENTS=6 \
+	LABEL_EXTRA="--base-url http://127.0.0.1:$(cat "$S/srv/port")" "$@"; }
+check 'phase1-scores' scores
+check 'gives each configuration a score of six latents' eval "[ \$(cut -f 16 '$S/a/$P/results.tsv' | grep -c '^[01]\.*[0-9]*$') = 4 ] && cat '$S/a/$P'/x*/autointerp.json && jq -se 'length == 4 and all(.labels >= 6 and .scored == 6 and .score >= 0 and .score <= 1)' '$S/a/$P'/x*/autointerp.json && ! grep -q 'is empty' '$S/a/$P/report.md'"
+asked=$(wc -l <"$S/srv/asked")
+scores >"$S/log" 2>&1
+check 'a second time does nothing' eval "! grep -qE 'SCORE|EVAL|SWEEP' '$S/log'"
+rm "$S/a/$P"/x*/autointerp.json
+check 'answers are not asked for again' eval "scores && [ $asked = \$(wc -l <'$S/srv/asked') ]"
 run "$S/n" DEPTH= >"$S/log" 2>&1
 check 'no DEPTH: said so' grep -q 'set DEPTH' "$S/log"
 for d in '28 2,14,26' '30 2,15,28' '32 2,16,30' '12 1,6,11' '1 0'; do
