@@ -135,7 +135,8 @@ class Browser:
 
     def open(self, url):
         self.call("Page.navigate", url=url)
-        if not self.until("document.readyState === 'complete' && location.href !== 'about:blank'", 60):
+        want = json.dumps(url.split("#")[0])
+        if not self.until(f"document.readyState === 'complete' && location.href.split('#')[0] === {want}", 60):
             raise RuntimeError(f"{url} did not load")
 
     def resize(self, width, height, scale=1):
