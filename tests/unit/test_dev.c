@@ -482,14 +482,16 @@ static void packed_ops(int level, const struct dev_linear *l, const float *x,
 static void avx2_and_avx512_give_the_same_bytes(void **state)
 {
 	enum { N = 281, D = 400, D_OUT = 450 };
-	float *wf, *x = noise((size_t)N * D, 1), *out[2], *attn[2];
-	struct tensor w = weight(DT_F32, D_OUT, D, &wf);
+	float *wf, *x, *out[2], *attn[2];
+	struct tensor w;
 	int i;
 
 	(void)state;
 	if (!dev_cpu_mm_level(1) ||
 	    dev_cpu_mm_level(1) == dev_cpu_mm_level(2))
 		skip();
+	x = noise((size_t)N * D, 1);
+	w = weight(DT_F32, D_OUT, D, &wf);
 	for (i = 0; i < 2; i++) {
 		struct dev_linear l = { &w, wf, noise((size_t)N * D_OUT, 2) };
 
