@@ -41,12 +41,17 @@ ok $? 'the next run goes on'
 	[ "$(wc -l < m)" -lt 20 ]
 ok $? 'and passes over what is there'
 
-# memory that is not there is known before it is taken
-(ulimit -v 600000; attrgraph -m "$M" -t "$M/transcoders" -p "$(printf 'fox %.0s' $(seq 160))" \
-	-n 0 --threads 1 > big.json) 2> err
-rc=$?
-[ $rc = 1 ] && grep -q 'MiB more, .* MiB are left' err
-ok $? "memory foreseen (exit $rc: $(head -c 150 err))"
+# memory that is not there is known before it is taken (a sanitizer takes
+# terabytes of addresses)
+case ${BIN-} in
+*/asan/*|*/tsan/*) echo "ok $((n += 1)) - memory foreseen # SKIP under a sanitizer" ;;
+*)
+	(ulimit -v 600000; attrgraph -m "$M" -t "$M/transcoders" \
+		-p "$(printf 'fox %.0s' $(seq 160))" -n 0 --threads 1 > big.json) 2> err
+	rc=$?
+	[ $rc = 1 ] && grep -q 'MiB more, .* MiB are left' err
+	ok $? "memory foreseen (exit $rc: $(head -c 150 err))" ;;
+esac
 
 # a plan makes no graph
 attrgraph -m "$M" -t "$M/transcoders" -p 'the quick brown fox' --plan | jq -e '.seconds > 0 and
