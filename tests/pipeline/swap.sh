@@ -24,7 +24,7 @@ for p in $(sed -n 's/^LATER := //p' pipelines/main.mk | tr -d a-z); do
 	*) not "phase$p says that it is not there" ;; esac
 done
 check "help names the phases there are, and no others" bash -c \
-	'[ "$(make help | grep -o "phase[0-9]" | sort -u | tr "\n" " ")" = "$(sed -n "s/^PHASES := //p" pipelines/main.mk) " ]'
+	'[ "$(make help | grep -o "phase[0-9][a-z-]*" | sort -u | tr "\n" " ")" = "$(sed -n "s/^PHASES := //p" pipelines/main.mk) " ]'
 out=$(run "$S/x" RELEASE=nothing 2>&1)
 case $out in *"no release 'nothing'; there are:"*) ok "a release that is not there" ;; *) not "a release that is not there" ;; esac
 exit $rc
