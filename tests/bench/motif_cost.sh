@@ -24,7 +24,7 @@ cpu() {
 first=
 for n in 2500 5000 10000 20000 40000 80000; do
 	python3 tests/bench/motif_graphs.py "$t/$n" 1 $n 16 || exit 1
-	us=$(cpu "$BIN/motifcount" --threads 1 -n 100 "$t/$n/g0.json" | awk -v n=$n '{ printf "%.3f", $1 / n / 100 * 1e6 }')
+	us=$(cpu "$BIN/motifcount" --threads 1 -n 100 "$t/$n/g0.json" | awk -v n=$n '{ printf "%.3f", $1 / n / 100 * 1e6 }') || exit 1
 	first=${first:-$us}
 	line "cost $n" "$us us" "$first us" "$(awk -v a="$us" -v b="$first" 'BEGIN { printf "%.2f", b / a }')" 0.5 \
 		'itself at 2500 links: per link and random graph'
