@@ -62,20 +62,6 @@ done:
 	return rc;
 }
 
-struct to_file {
-	struct file_out *f;
-	uint64_t at;
-};
-
-static int put_file(void *ctx, const char *bytes, size_t n, struct err *e)
-{
-	struct to_file *t = ctx;
-	int rc = file_out_write(t->f, t->at, bytes, n, e);
-
-	t->at += n;
-	return rc;
-}
-
 int attrgraph_write_folder(const struct attr_graph *g,
                            const struct attr_pruned *p,
                            const json_t *metadata, const struct tok *t,
@@ -84,13 +70,13 @@ int attrgraph_write_folder(const struct attr_graph *g,
 {
 	char *path = mem_printf(e, "%s/%s.json", dir, json_string_value(
 		json_object_get(metadata, "slug")));
-	struct to_file to = { 0 };
+	struct file_out_end to = { 0 };
 	int rc = -1;
 
 	if (!path || file_mkdirs(dir, e) < 0 || !(to.f = file_out_new(path, e)))
 		goto done;
-	if (attrgraph_write_json(g, p, metadata, t, labels, put_file, &to,
-	                         e) == 0 && file_out_commit(to.f, e) == 0)
+	if (attrgraph_write_json(g, p, metadata, t, labels, file_out_append,
+	                         &to, e) == 0 && file_out_commit(to.f, e) == 0)
 		rc = enter(dir, metadata, e);
 done:
 	file_out_free(to.f);

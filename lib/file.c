@@ -63,6 +63,15 @@ int file_out_write(struct file_out *f, uint64_t at, const void *data, size_t n,
 	return 0;
 }
 
+int file_out_append(void *end, const char *data, size_t n, struct err *e)
+{
+	struct file_out_end *t = end;
+	int rc = file_out_write(t->f, t->at, data, n, e);
+
+	t->at += n;
+	return rc;
+}
+
 /* The folder that path lies in, for mem_free. */
 static char *parent(const char *path, struct err *e)
 {

@@ -20,6 +20,13 @@ struct file_out *file_out_new(const char *path, struct err *e);
 /* n bytes at offset `at`; any order, holes read as zeros. */
 int file_out_write(struct file_out *f, uint64_t at, const void *data, size_t n,
                    struct err *e);
+/* n bytes behind those before. `end` is a struct file_out_end (as void *, for
+ * writers that hand their output to a function); starts with at 0. */
+struct file_out_end {
+	struct file_out *f;	/* borrowed */
+	uint64_t at;		/* bytes so far */
+};
+int file_out_append(void *end, const char *data, size_t n, struct err *e);
 /* fsync, close, rename, fsync of the folder. Once; then only free f. */
 int file_out_commit(struct file_out *f, struct err *e);
 /* Removes what was not committed. NULL is legal. */

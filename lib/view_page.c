@@ -250,20 +250,6 @@ int view_page(const struct view *v, size_t first, size_t n, const char *d3,
 	return rc;
 }
 
-struct to_file {
-	struct file_out *f;
-	uint64_t at;
-};
-
-static int put_file(void *ctx, const char *bytes, size_t n, struct err *e)
-{
-	struct to_file *t = ctx;
-	int rc = file_out_write(t->f, t->at, bytes, n, e);
-
-	t->at += n;
-	return rc;
-}
-
 static int check_names(const struct view *v, struct err *e)
 {
 	size_t i, j;
@@ -293,9 +279,11 @@ int view_folder(const struct view *v, const char *dir, const char *d3,
 		rc = file_mkdirs(dir, e);
 	for (i = 0; i < v->n_graphs && rc == 0; i++) {
 		char *path = mem_printf(e, "%s/%s.html", dir, v->graph[i].name);
-		struct to_file to = { path ? file_out_new(path, e) : NULL, 0 };
+		struct file_out_end to = { 0 };
 
-		rc = !to.f || view_page(v, i, 1, d3, put_file, &to, e) < 0 ||
+		to.f = path ? file_out_new(path, e) : NULL;
+		rc = !to.f ||
+		     view_page(v, i, 1, d3, file_out_append, &to, e) < 0 ||
 		     file_out_commit(to.f, e) < 0 ? -1 : 0;
 		file_out_free(to.f);
 		mem_free(path);
