@@ -87,7 +87,7 @@ int main(int argc, char **argv)
 			lat, dim, dim, { w, s, s + lat * dim },
 			{ b, s + 4 * lat * dim, s + 4 * lat * dim + lat },
 			{ dec, s + 2 * lat * dim, s + 3 * lat * dim },
-			mem_array(lat, 1, &e), 0
+			mem_array(lat, 1, &e), 0, .power = NULL	/* Adam's decoder */
 		};
 		struct dev_tc_opt o = { DEV_TC_ADAM, 1e-6f, 0.9f, 0.999f, 1,
 		                        1e-8f, 0 };
