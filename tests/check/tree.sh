@@ -24,5 +24,5 @@ say "sources under 900 lines" "$(git ls-files 'lib/*' 'bin/*' 'pipelines/*' 'tes
 # The pattern is put together here so as not to find itself.
 marks="T""ODO|F""IXME|X""XX"
 say "nothing left for later" "$(git ls-files -z '*.c' '*.h' '*.mk' '*.sh' '*.py' Makefile 'man/*' |
-	xargs -0 grep -nE "\\b($marks)\\b" | cut -c 1-160)"
+	xargs -0 grep -nIE "\\b($marks)\\b" | cut -c 1-160)"
 exit $rc
