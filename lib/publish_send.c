@@ -269,6 +269,21 @@ static char *member(const struct http_api_reply *r, const char *key,
 	return copy;
 }
 
+/* Posts j, which is dropped; may be sent again. The caller frees r->body. */
+static int post_json(struct publish_send *s, const char *path, json_t *j,
+                     struct http_api_reply *r, struct err *e)
+{
+	char *body = j ? json_dumps(j, JSON_COMPACT) : NULL;
+	int unknown, rc;
+
+	json_decref(j);
+	if (!body)
+		return err_set(e, ERR_MEM, "no memory for a request");
+	rc = post(s, path, body, strlen(body), 0, r, &unknown, e);
+	free(body);
+	return rc;
+}
+
 /* A place for n bytes named after the graph's slug. */
 static int ask_place(struct publish_send *s, const char *slug, size_t n,
                      char **url, char **id, struct err *e)
@@ -277,21 +292,14 @@ static int ask_place(struct publish_send *s, const char *slug, size_t n,
 	                      json_sprintf("%s.json", slug), "contentLength",
 	                      (json_int_t)n, "contentType",
 	                      "application/json");
-	char *body = j ? json_dumps(j, JSON_COMPACT) : NULL;
 	struct http_api_reply r;
-	int unknown, rc = -1;
+	int rc;
 
-	json_decref(j);
-	if (!body)
-		return err_set(e, ERR_MEM, "no memory for a request");
-	if (post(s, "/graph/signed-put", body, strlen(body), 0, &r, &unknown,
-	         e) == 0) {
-		if ((*url = member(&r, "url", e)) &&
-		    (*id = member(&r, "putRequestId", e)))
-			rc = 0;
-		mem_free(r.body);
-	}
-	free(body);
+	if (post_json(s, "/graph/signed-put", j, &r, e) < 0)
+		return -1;
+	rc = (*url = member(&r, "url", e)) &&
+	     (*id = member(&r, "putRequestId", e)) ? 0 : -1;
+	mem_free(r.body);
 	return rc;
 }
 
@@ -317,19 +325,13 @@ static int save_graph(struct publish_send *s, const char *id, char **url,
                       struct err *e)
 {
 	json_t *j = json_pack("{s:s}", "putRequestId", id);
-	char *body = j ? json_dumps(j, JSON_COMPACT) : NULL;
 	struct http_api_reply r;
-	int unknown, rc = -1;
+	int rc;
 
-	json_decref(j);
-	if (!body)
-		return err_set(e, ERR_MEM, "no memory for a request");
-	if (post(s, "/graph/save-to-db", body, strlen(body), 0, &r, &unknown,
-	         e) == 0) {
-		rc = (*url = member(&r, "url", e)) ? 0 : -1;
-		mem_free(r.body);
-	}
-	free(body);
+	if (post_json(s, "/graph/save-to-db", j, &r, e) < 0)
+		return -1;
+	rc = (*url = member(&r, "url", e)) ? 0 : -1;
+	mem_free(r.body);
 	return rc;
 }
 
