@@ -88,13 +88,17 @@ int train_set_push(struct train_set *s, int i, const float *x, const float *y,
 int train_set_ids(struct train_set *s, const uint32_t *ids, size_t n,
                   struct err *e)
 {
+	const struct train_cfg *c = &s->cfg.train;
 	size_t i;
 
 	for (i = 0; i < n; i++) {
 		uint64_t h = (s->ids_hash ^ ids[i]) * 0x9e3779b97f4a7c15u;
 
 		s->ids_hash = h ^ h >> 29;
-		if (++s->ids_n % s->cfg.train.batch == 0)
+		s->ids_n++;
+		/* Rows beyond the last step are not taken. */
+		if (s->ids_n % c->batch == 0 &&
+		    (!c->n_steps || s->ids_n <= c->n_steps * c->batch))
 			s->ids_mark = s->ids_hash;
 		if (s->ids_n == s->want_n && s->ids_hash != s->want_hash)
 			return err_set(e, ERR_FORMAT, "the stream's first %llu "
