@@ -40,7 +40,7 @@ int attrgraph_prompt_text(struct attrgraph_prompt *p, const struct tok *t,
                           const struct attrgraph_chat *c, const char *text,
                           struct err *e);
 /* A JSON line: "text" (or "prompt") or "messages", and perhaps "slug" or "id",
- * and "begin" in place of the chat's; kept in p->line. */
+ * and "begin" and "template" in place of the chat's; kept in p->line. */
 int attrgraph_prompt_line(struct attrgraph_prompt *p, const struct tok *t,
                           const struct attrgraph_chat *chat, const json_t *line,
                           struct err *e);

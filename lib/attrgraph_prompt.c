@@ -86,7 +86,8 @@ int attrgraph_prompt_line(struct attrgraph_prompt *p, const struct tok *t,
 {
 	const json_t *messages = json_object_get(line, "messages");
 	struct attrgraph_chat c = *chat;
-	const char *text = NULL, *slug = NULL;
+	const char *text = NULL, *slug = NULL, *template = NULL;
+	int kind;
 
 	if (!json_is_object(line))
 		return err_set(e, ERR_FORMAT, "wanted an object");
@@ -94,8 +95,16 @@ int attrgraph_prompt_line(struct attrgraph_prompt *p, const struct tok *t,
 	    (!text && json_str(line, "prompt", NULL, &text, e) < 0) ||
 	    json_str(line, "slug", NULL, &slug, e) < 0 ||
 	    (!slug && json_str(line, "id", NULL, &slug, e) < 0) ||
-	    json_str(line, "begin", c.begin, &c.begin, e) < 0)
+	    json_str(line, "begin", c.begin, &c.begin, e) < 0 ||
+	    json_str(line, "template", NULL, &template, e) < 0)
 		return -1;
+	if (template) {
+		if ((kind = chat_template(template)) < 0)
+			return err_set(e, ERR_FORMAT, "'template': wanted none,"
+			               " r1, chatml or llama3, found \"%.40s\"",
+			               template);
+		c.template = (enum chat_template)kind;
+	}
 	if (!text && !messages)
 		return err_set(e, ERR_FORMAT, "neither 'text' nor 'messages'");
 	if (text && messages)

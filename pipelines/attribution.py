@@ -94,7 +94,7 @@ def variants(d, template):
     """The prompts that a line stands for: id, part, text said, expected."""
     base = {k: d[k] for k in ("category",)}
     if "text" in d:
-        yield {"id": d["id"], **base, "part": "", "text": d["text"],
+        yield {"id": d["id"], **base, "part": "", "text": d["text"], "template": "none",
                "expected": d.get("expected", []), "tempting": d.get("tempting", [])}
         return
     think = d.get("think")

@@ -61,7 +61,7 @@ def tables(path, out, *names):
         rows = ["\t".join(plotted(s[k][m]) for s in p["sets"] for k in ("mean", "lo", "hi")) or "?"
                 for m in keep]
         put(base + ".tsv", "\n".join(rows) + "\n")
-        put(base + ".matrix", "".join("\t".join("NaN" if g["values"][m] is None else f"{g['values'][m]:.6g}"
+        put(base + ".matrix", "".join("\t".join("9" if g["values"][m] is None else f"{g['values'][m]:.6g}"
                                                 for m in keep) + "\n" for g in order) or "0\n")
         lines = list(segments(p["graph_tree"])) or [(0, 0, 0, 0)]
         put(base + ".tree", "".join("\t".join(f"{v:.6g}" for v in s) + "\n" for s in lines))

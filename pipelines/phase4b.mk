@@ -74,6 +74,9 @@ $(M)/even/$1.mot: $(call in_set,$1) $(M)/density.txt $(D)/.want/motifs $(D)/.wan
 endef
 $(foreach s,$(SETS),$(eval $(call set_rules,$s)))
 
+# $(call logged,NAME,COMMAND): messages go to M/NAME.log; shown when it fails
+logged = { { $2; } 2>$(M)/$1.log || { cat $(M)/$1.log >&2; false; }; }
+
 # ---- comparing ------------------------------------------------------------
 $(eval $(call stamp,compare,$(call program,$(MOTIFCMP)) $(SETS) $(COMPARE_EXTRA)))
 motifcmp = $(MOTIFCMP) --seed $(SEED) $(COMPARE_EXTRA) $(threads)
@@ -88,11 +91,12 @@ $(M)/density.txt: $(M)/compare.json
 $(M)/even.json: $(SETS:%=$(M)/even/%.mot) $(D)/.want/compare
 	$(call say,COMPARE)$(call into,$(motifcmp) $(SETS:%=$(M)/even/%.mot))
 
-# Thinking against answers, where the release's prompts have both.
+# Thinking against answers, where the release's prompts have both. What is left
+# out for having no such part is in a log.
 count_part = $(motifcount) --part $1 $(GRAPHS)/!(graph-metadata).json >$(M)/$1.part.mot
 $(M)/parts.json: $(if $(own),$(call in_set,$(RELEASE)) $(D)/.want/set-$(RELEASE)) $(D)/.want/motifs $(D)/.want/compare
 ifneq ($(own),)
-	$(call say,PARTS)$(call into,$(call count_part,think) && $(call count_part,answer) && \
+	$(call say,PARTS)$(call into,$(call logged,parts,$(call count_part,think) && $(call count_part,answer)) && \
 		if r1() { $(BIN)/r1cat -n 1 $(M)/$$1.part.mot | grep -q .; }; r1 think && r1 answer; \
 		then $(motifcmp) think=$(M)/think.part.mot answer=$(M)/answer.part.mot; else echo null; fi)
 else
@@ -100,9 +104,12 @@ else
 endif
 
 # ---- cascades -------------------------------------------------------------
-$(eval $(call stamp,cascades,$(call program,$(MOTIFFIND)) $(ALL_SETS) $(CASCADE_DENSITY)))
+# Classes are sets; of the graphs made here, their sets of prompts.
+cascade_classes := $(if $(GRAPHS_MADE),$(foreach s,$(prompt_sets),$(RELEASE)/$s=$(call graphs_of,$s)) \
+	$(filter-out $(own),$(ALL_SETS)),$(ALL_SETS))
+$(eval $(call stamp,cascades,$(call program,$(MOTIFFIND)) $(cascade_classes) $(CASCADE_DENSITY)))
 $(M)/cascades.jsonl: $(foreach s,$(SETS),$(call in_set,$s) $(D)/.want/set-$s) $(D)/.want/cascades
-	$(call say,CASCADE)$(call into,$(MOTIFFIND) --cascades --top 3 --density $(CASCADE_DENSITY) $(ALL_SETS) 2>$(M)/cascades.log)
+	$(call say,CASCADE)$(call into,$(call logged,cascades,$(MOTIFFIND) --cascades --top 3 --density $(CASCADE_DENSITY) $(cascade_classes)))
 
 # ---- plots and report -----------------------------------------------------
 $(eval $(call stamp,motif-report,$(call program,$(MOTIFS_PY) $(PAGES)) $(PROFILES) $(REASONING) $(TITLE)))

@@ -1,5 +1,6 @@
 # Profiles of all graphs, like beside like. BASE.vars: N, GRAPHS, XTICS, YTICS;
-# BASE.matrix: a graph a line, in the order of the tree; TITLE.
+# BASE.matrix: a graph a line, in the order of the tree, 9 where there is no value;
+# TITLE.
 load BASE.".vars"
 set title TITLE.": ".WHAT
 set xrange [-0.5:N - 0.5]
@@ -13,4 +14,4 @@ set palette defined (-1 "#2166ac", -0.5 "#92c5de", 0 "#f7f7f7", 0.5 "#f4a582", 1
 set cbrange [-1:1]
 set cblabel "significance profile"
 set key off
-plot BASE.".matrix" matrix with image pixels
+plot BASE.".matrix" matrix using 1:2:($3 > 1 ? NaN : $3) with image pixels
