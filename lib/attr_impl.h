@@ -115,11 +115,63 @@ static inline struct attr_steps attr_steps_of(const struct attr *a)
 	                            a->end };
 }
 
-/* ---- attr_run.c ---- */
+/* ---- attr_tile.c ---- */
+
+enum { ATTR_TILE_ROWS = 256 };		/* targets of a tile, at most */
+
+/* An attribution under way; zeros but for a, o and watch at first. */
+struct attr_run {
+	struct attr *a;
+	const struct attr_opt *o;
+	const struct attr_watch *watch;
+	size_t n_done, total;
+	struct attr_want *w;		/* chosen, and not done: n_left */
+	size_t n_left;
+	float *g;			/* device: a tile's gradients */
+	float *contrib;			/* device: a layer's contributions */
+	float *host;			/* the same */
+	size_t g_bytes, contrib_bytes, cap_host;
+	float *row[ATTR_TILE_ROWS], *fill[ATTR_TILE_ROWS];
+	size_t len[ATTR_TILE_ROWS];
+};
+
+/* For qsort: high layers first; of a layer, late positions first. */
+int attr_by_place(const void *x, const void *y);
+/* How many of the n wanted, which are sorted so, make the next tile: of one
+ * layer, within memory, and no more when the positions that the earlier ones
+ * spare outweigh a tile. */
+size_t attr_next_tile(const struct attr_run *r, const struct attr_want *w,
+                      size_t n);
+/* The rows of a tile's targets. */
+int attr_tile(struct attr_run *r, const struct attr_want *w, size_t rows,
+              struct err *e);
+/* Frees what tiles worked in. */
+void attr_tiles_end(struct attr_run *r);
 
 /* Makes a row there is the next of a's: rows, owner, done. */
 int attr_keep_row(struct attr *a, const struct attr_want *w, const float *row,
                   size_t n, struct err *e);
+
+/* ---- attr_run.c ---- */
+
+/* Drops all rows there are. */
+int attr_run_begin(struct attr *a, const struct attr_opt *o, struct err *e);
+/* The targets' rows. */
+int attr_run_targets(struct attr_run *r, struct err *e);
+/* How many features will be explained. */
+size_t attr_max_features(const struct attr *a, const struct attr_opt *o);
+/* Features of a turn: chosen among all, or all. */
+size_t attr_turn(const struct attr_run *r, size_t max);
+/* n more features into w. */
+int attr_next_turn(const struct attr *a, size_t n, struct attr_want *w,
+                   struct err *e);
+
+/* ---- attr_plan.c ---- */
+
+/* ERR_MEM when max features, of which w[n] are the first turn's, will take more
+ * than there is. Sorts w. */
+int attr_check_memory(const struct attr_run *r, struct attr_want *w, size_t n,
+                      size_t max, struct err *e);
 
 /* ---- attr_choose.c ---- */
 
