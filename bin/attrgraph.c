@@ -4,10 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "attr.h"
-#include "attrgraph.h"
+#include "attrgraph_out.h"
 #include "cli.h"
 #include "dev.h"
 #include "docs.h"
@@ -15,10 +13,7 @@
 #include "mem.h"
 #include "metrics.h"
 #include "progress.h"
-#include "stream.h"
-#include "text.h"
 #include "tok.h"
-#include "view.h"
 
 struct opts {
 	const char *model, *transcoders, *layers, *tokenizer;
@@ -166,8 +161,7 @@ struct job {
 	int intervene;
 	struct progress progress;
 	struct metrics *metrics;
-	struct stream_out *stream;
-	struct view *view;	/* graphs that get a page, or NULL */
+	struct attrgraph_out *out;
 	struct timespec begun;
 	double begun_cpu;	/* seconds of the process then */
 	size_t n_done;
@@ -220,87 +214,6 @@ static int to_stdout(void *ctx, const char *bytes, size_t n, struct err *e)
 	(void)ctx;
 	return fwrite(bytes, 1, n, stdout) == n
 		? 0 : err_sys(e, "write to standard output");
-}
-
-static char *path_of(const struct job *j, const char *slug, struct err *e)
-{
-	return mem_printf(e, "%s/%s.json", j->o->out, slug);
-}
-
-static int open_stream(struct job *j, struct err *e)
-{
-	struct stream_out_opt so = { .kind = "graph/1",
-		.command = j->c->command, .seed = j->c->seed,
-		.inputs = json_pack("[s]", model_cfg(j->model)->fingerprint) };
-
-	j->stream = stream_open_out("-", &so, e);
-	json_decref(so.inputs);
-	return j->stream ? 0 : -1;
-}
-
-/* A graph that is in --out's folder, for its page. */
-static int view_written(struct job *j, const char *slug, struct err *e)
-{
-	char *path = j->view ? path_of(j, slug, e) : NULL;
-	int rc = !j->view ? 0 : path ? view_file(j->view, path, e) : -1;
-
-	mem_free(path);
-	return rc;
-}
-
-static int to_text(void *ctx, const char *bytes, size_t n, struct err *e)
-{
-	return text_add(ctx, bytes, n, e);
-}
-
-static int view_graph(struct job *j, const struct attr_graph *g,
-                      const struct attr_pruned *p, const json_t *meta,
-                      struct err *e)
-{
-	struct text t = { 0 };
-	int rc = attrgraph_write_json(g, p, meta, j->tok, j->labels, to_text,
-	                              &t, e);
-
-	if (rc == 0)
-		rc = view_json(j->view, t.s, t.n, "graph", e);
-	mem_free(t.s);
-	return rc;
-}
-
-/* The pages of all graphs that j->view holds. */
-static int write_pages(struct job *j, struct err *e)
-{
-	const struct opts *o = j->o;
-
-	if (!j->view || !view_n_graphs(j->view))
-		return 0;
-	if (o->features && view_database(j->view, o->features, e) < 0)
-		return -1;
-	if (o->examples && view_examples(j->view, o->examples, j->tok, e) < 0)
-		return -1;
-	return o->out ? view_folder(j->view, o->out, o->d3, e)
-		: view_page(j->view, 0, view_n_graphs(j->view), o->d3,
-		            to_stdout, NULL, e);
-}
-
-static int write_graph(struct job *j, const struct attr_graph *g,
-                       const struct attr_pruned *p, const json_t *meta,
-                       struct err *e)
-{
-	if (j->o->out)
-		return attrgraph_write_folder(g, p, meta, j->tok, j->labels,
-		                              j->o->out, e) < 0 ? -1
-			: view_written(j, json_string_value(json_object_get(
-				meta, "slug")), e);
-	if (j->view)
-		return view_graph(j, g, p, meta, e);
-	if (strcmp(j->o->format, "graph"))
-		return attrgraph_write_json(g, p, meta, j->tok, j->labels,
-		                            to_stdout, NULL, e);
-	if (!j->stream && open_stream(j, e) < 0)
-		return -1;
-	return attrgraph_write_records(g, p, meta, j->tok, j->labels, j->stream,
-	                               e);
 }
 
 static int report(struct job *j, const struct attr_graph *g,
@@ -502,7 +415,7 @@ static int finish(struct job *j, const struct attrgraph_prompt *p,
 	if (!g || !about.scan ||
 	    attr_prune(g, o->node_threshold, o->edge_threshold, &kept, e) < 0 ||
 	    !(meta = attrgraph_metadata(g, &about, j->tok, e)) ||
-	    write_graph(j, g, &kept, meta, e) < 0)
+	    attrgraph_out_graph(j->out, g, &kept, meta, e) < 0)
 		goto done;
 	rc = report(j, g, &kept, meta, seconds_since(&j->begun), e);
 done:
@@ -517,7 +430,7 @@ static int one(struct job *j, const struct attrgraph_prompt *p, struct err *e)
 {
 	const struct attr_watch watch = { step, j };
 	const struct attr_feature *f;
-	char *slug = slug_of(j, p, e), *path = NULL;
+	char *slug = slug_of(j, p, e);
 	size_t n;
 	int rc = -1, stopped;
 
@@ -529,14 +442,11 @@ static int one(struct job *j, const struct attrgraph_prompt *p, struct err *e)
 		rc = intervene(j, p, e);
 		goto done;
 	}
-	if (j->o->out && j->o->skip_done) {
-		if (!(path = path_of(j, slug, e)))
-			goto done;
-		if (access(path, F_OK) == 0) {
-			rc = view_written(j, slug, e);
-			goto done;
-		}
+	if (j->o->skip_done && (rc = attrgraph_out_there(j->out, slug, e))) {
+		rc = rc < 0 ? -1 : 0;
+		goto done;
 	}
+	rc = -1;
 	if (check_prompt(j, p->n, e) < 0 ||
 	    attr_prompt(j->attr, p->ids, p->n, e) < 0 || targets(j, p, e) < 0)
 		goto done;
@@ -560,7 +470,6 @@ static int one(struct job *j, const struct attrgraph_prompt *p, struct err *e)
 	j->n_done++;
 done:
 	mem_free(slug);
-	mem_free(path);
 	return rc;
 }
 
@@ -653,8 +562,8 @@ static int run(struct job *j, struct err *e)
 	j->chat.template = (enum chat_template)chat_template(o->template);
 	j->chat.system = o->system;
 	j->chat.begin = o->begin;
-	if (read_edits(j, e) < 0 || !d || !(j->tok = tok_open(o->tokenizer ? o->tokenizer : o->model,
-	                              e)) ||
+	if (read_edits(j, e) < 0 || !d ||
+	    !(j->tok = tok_open(o->tokenizer ? o->tokenizer : o->model, e)) ||
 	    !(j->model = model_open(o->model, d, j->c->progress ? &log : NULL,
 	                            e)) ||
 	    !(j->set = attr_set_open(o->transcoders, o->layers, j->model,
@@ -664,26 +573,18 @@ static int run(struct job *j, struct err *e)
 	                                                        e))))
 		goto done;
 	attr_neurons(j->attr, (size_t)o->neurons);
+	attrgraph_out_names(j->out, j->tok, j->labels,
+	                    model_cfg(j->model)->fingerprint);
 	rc = all(j, e);
 	if (rc == 0 || e->code == ERR_STOP) {
 		struct err late = { 0 };
 
-		if (write_pages(j, &late) < 0) {
+		if (attrgraph_out_finish(j->out, &late) < 0) {
 			*e = late;
 			rc = -1;
 		}
-	}
-	if (j->stream && (rc == 0 || e->code == ERR_STOP)) {
-		struct err late = { 0 };
-
-		if (stream_finish(j->stream, &late) < 0) {
-			*e = late;
-			rc = -1;
-		}
-		j->stream = NULL;
 	}
 done:
-	stream_abort(j->stream);
 	attrgraph_labels_close(j->labels);
 	attr_free(j->attr);
 	attr_set_free(j->set);
@@ -706,12 +607,13 @@ static int view(struct job *j, char **paths, int n, struct err *e)
 		               "or --model is missing");
 	if (o->examples && !(j->tok = tok_open(tok, e)))
 		return -1;
+	attrgraph_out_names(j->out, j->tok, NULL, NULL);
 	for (i = 0; i < n && rc == 0; i++)
-		rc = view_file(j->view, paths[i], e);
+		rc = attrgraph_out_file(j->out, paths[i], e);
 	if (rc == 0 && n == 0)
-		rc = view_file(j->view, "-", e);
+		rc = attrgraph_out_file(j->out, "-", e);
 	if (rc == 0)
-		rc = write_pages(j, e);
+		rc = attrgraph_out_finish(j->out, e);
 	tok_free(j->tok);
 	return rc;
 }
@@ -781,8 +683,12 @@ int main(int argc, char **argv)
 		          "makes one (--html)");
 	if (!views)
 		check(&o, j.intervene);
-	if ((views || o.html) && !o.plan && !j.intervene &&
-	    !(j.view = view_new(&e)))
+	if (!(j.out = attrgraph_out_new(&(struct attrgraph_out_cfg){
+			.dir = o.out, .records = !strcmp(o.format, "graph"),
+			.pages = (views || o.html) && !o.plan && !j.intervene,
+			.features = o.features, .examples = o.examples,
+			.d3 = o.d3, .put = to_stdout, .command = c.command,
+			.seed = c.seed }, &e)))
 		cli_die(&tool, &e);
 	sigaction(SIGTERM, &act, NULL);
 	sigaction(SIGINT, &act, NULL);
@@ -792,7 +698,7 @@ int main(int argc, char **argv)
 		cli_die(&tool, &e);
 	rc = views ? view(&j, argv + first + 1, argc - first - 1, &e)
 	           : run(&j, &e);
-	view_free(j.view);
+	attrgraph_out_free(j.out);
 	if (metrics_close(j.metrics, rc < 0 ? NULL : &e) < 0 || rc < 0)
 		cli_die(&tool, &e);
 	if (j.intervene || o.plan || (!o.out && strcmp(o.format, "graph")))
