@@ -1,26 +1,21 @@
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "graph.h"
 #include "json_pull.h"
 #include "mem.h"
+#include "peek.h"
 #include "rec_graph.h"
 #include "stream.h"
 
-enum { FIRST = 4096 };	/* bytes looked at to tell JSON from a stream */
-
 struct graph_in {
 	struct graph_opt o;
-	char *path;		/* for messages */
+	struct peek file;
+	const char *path;	/* for messages */
+	char *path_held;
 	uint64_t n_graphs;
 	/* JSON */
-	int fd;
-	unsigned char first[FIRST];
-	size_t n_first, first_at;
 	struct json_pull *json;
 	/* or a stream */
 	struct rec_graph_in *rec;
@@ -96,24 +91,6 @@ static struct graph *finish(struct graph_in *in, struct graph_build *b,
 }
 
 /* ---- JSON ---- */
-
-static int64_t read_some(void *ctx, void *buf, size_t n, struct err *e)
-{
-	struct graph_in *in = ctx;
-	size_t left = in->n_first - in->first_at;
-	ssize_t got;
-
-	if (left) {
-		n = n < left ? n : left;
-		memcpy(buf, in->first + in->first_at, n);
-		in->first_at += n;
-		return (int64_t)n;
-	}
-	do
-		got = read(in->fd, buf, n);
-	while (got < 0 && errno == EINTR);
-	return got < 0 ? err_sys(e, "%s: read", in->path) : got;
-}
 
 /* A member's string, at most max bytes of it (whole characters), copied; other
  * types: -1. */
@@ -507,33 +484,22 @@ done:
 
 static int open_in(struct graph_in *in, const char *path, struct err *e)
 {
-	int is_stdin = strcmp(path, "-") == 0;
+	struct peek *f = &in->file;
 	struct stream_in *s;
-	ssize_t got;
 
-	in->path = mem_strdup(is_stdin ? "standard input" : path, e);
-	if (!in->path)
+	if (!(in->path_held = mem_strdup(path, e)) ||
+	    peek_open(f, in->path_held, e) < 0)
 		return -1;
-	in->fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-	if (in->fd < 0)
-		return err_sys(e, "open %s", path);
-	do {
-		got = read(in->fd, in->first + in->n_first,
-		           FIRST - in->n_first);
-		if (got < 0 && errno != EINTR)
-			return err_sys(e, "%s: read", in->path);
-		in->n_first += got > 0 ? (size_t)got : 0;
-	} while (got != 0 && in->n_first < 2);
-	if (in->n_first == 0)
+	in->path = f->name;
+	if (f->n == 0)
 		return err_set(e, ERR_FORMAT, "%s: empty, wanted a graph",
 		               in->path);
-	if (!stream_begins(in->first, in->n_first)) {
-		in->json = json_pull_new(read_some, in, in->path, e);
+	if (!stream_begins(f->first, f->n)) {
+		in->json = json_pull_new(peek_read, f, in->path, e);
 		return in->json ? 0 : -1;
 	}
-	s = stream_open_fd(in->fd, in->path, in->first, in->n_first, "graph/1",
-	                   e);
-	in->fd = -1;
+	s = stream_open_fd(f->fd, in->path, f->first, f->n, "graph/1", e);
+	f->fd = -1;
 	in->rec = s ? rec_graph_on(s, e) : NULL;
 	return in->rec ? 0 : -1;
 }
@@ -546,7 +512,7 @@ struct graph_in *graph_open(const char *path, const struct graph_opt *o,
 	if (!in)
 		return NULL;
 	in->o = *o;
-	in->fd = -1;
+	in->file.fd = -1;
 	if (open_in(in, path, e) < 0) {
 		graph_close(in);
 		return NULL;
@@ -568,10 +534,9 @@ void graph_close(struct graph_in *in)
 {
 	if (!in)
 		return;
-	if (in->fd > STDIN_FILENO)
-		close(in->fd);
+	peek_close(&in->file);
 	json_pull_free(in->json);
 	rec_graph_close(in->rec);
-	mem_free(in->path);
+	mem_free(in->path_held);
 	mem_free(in);
 }

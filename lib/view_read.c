@@ -1,46 +1,17 @@
 /* Graphs from JSON or a graph/1 stream. */
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "json.h"
 #include "json_pull.h"
 #include "mem.h"
+#include "peek.h"
 #include "rec_graph.h"
 #include "stream.h"
 #include "view_impl.h"
 
-enum { FIRST = 4096, LAYER_MAX = 65535 };	/* as in graph.h */
-
-/* Bytes that were read to see what they are, then a descriptor's. */
-struct source {
-	const char *name, *first;
-	size_t n, at;
-	int fd;			/* -1: there are no more */
-};
-
-static int64_t read_some(void *ctx, void *buf, size_t n, struct err *e)
-{
-	struct source *s = ctx;
-	size_t left = s->n - s->at;
-	ssize_t got;
-
-	if (left) {
-		n = n < left ? n : left;
-		memcpy(buf, s->first + s->at, n);
-		s->at += n;
-		return (int64_t)n;
-	}
-	if (s->fd < 0)
-		return 0;
-	do
-		got = read(s->fd, buf, n);
-	while (got < 0 && errno == EINTR);
-	return got < 0 ? err_sys(e, "%s: read", s->name) : got;
-}
+enum { LAYER_MAX = 65535 };	/* as in graph.h */
 
 /* ---- values ---- */
 
@@ -319,9 +290,9 @@ static int next_json(struct view *v, struct json_pull *p, const char *name,
 	return rc < 0 ? -1 : 1;
 }
 
-static int read_json(struct view *v, struct source *s, struct err *e)
+static int read_json(struct view *v, struct peek *s, struct err *e)
 {
-	struct json_pull *p = json_pull_new(read_some, s, s->name, e);
+	struct json_pull *p = json_pull_new(peek_read, s, s->name, e);
 	size_t before = v->n_graphs;
 	int got = -1;
 
@@ -336,8 +307,9 @@ static int read_json(struct view *v, struct source *s, struct err *e)
 int view_json(struct view *v, const char *text, size_t n, const char *name,
               struct err *e)
 {
-	struct source s = { .name = name, .first = text, .n = n, .fd = -1 };
+	struct peek s;
 
+	peek_bytes(&s, text, n, name);
 	return read_json(v, &s, e);
 }
 
@@ -412,30 +384,17 @@ static int read_records(struct view *v, struct stream_in *s, struct err *e)
 
 int view_file(struct view *v, const char *path, struct err *e)
 {
-	int is_stdin = !strcmp(path, "-"), rc;
-	struct source s = { .name = is_stdin ? "standard input" : path,
-		.fd = is_stdin ? dup(STDIN_FILENO)
-		               : open(path, O_RDONLY | O_CLOEXEC) };
-	char first[FIRST];
+	struct peek s;
 	struct stream_in *in;
-	int64_t got = 0;
+	int rc;
 
-	if (s.fd < 0)
-		return err_sys(e, "%s", s.name);
-	s.first = first;
-	while (s.n < sizeof(first)) {
-		struct source rest = { .name = s.name, .fd = s.fd };
-
-		if ((got = read_some(&rest, first + s.n, sizeof(first) - s.n,
-		                     e)) <= 0)
-			break;
-		s.n += (size_t)got;
-	}
-	if (got >= 0 && stream_begins(first, s.n)) {
-		in = stream_open_fd(s.fd, s.name, first, s.n, "graph/1", e);
+	if (peek_open(&s, path, e) < 0)
+		return -1;
+	if (stream_begins(s.first, s.n)) {
+		in = stream_open_fd(s.fd, s.name, s.first, s.n, "graph/1", e);
 		return in ? read_records(v, in, e) : -1;
 	}
-	rc = got < 0 ? -1 : read_json(v, &s, e);
-	close(s.fd);
+	rc = read_json(v, &s, e);
+	peek_close(&s);
 	return rc;
 }
