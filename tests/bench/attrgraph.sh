@@ -31,7 +31,7 @@ ours() {	# FEATURES TEXT: seconds, peak KiB, processor seconds
 		awk '{ print $1, $2, $3 + $4 }' "$scratch/time"
 }
 
-long='The old man walked down to the river and looked at the water for a long time, because he remembered what his father had told him about the fish that lived there. He sat on the bank until the sun went down behind the hills and then he went home.'
+long='The old man walked down to the river and looked at the water for a long time, because he remembered what his father had told him about the fish that lived there. He sat on the bank until the sun went down behind the hills and then he went home, and his wife asked him where he had been all'
 for text in 'The capital of France is a city' "$long"; do
 	read -r s peak cpu < <(ours "$features" "$text") || exit 1
 	read -r _ base _ < <(ours 1 "$text") || exit 1
