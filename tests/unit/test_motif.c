@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "graph.h"
 #include "json.h"
 #include "mem.h"
+#include "motif_cases.h"
 #include "motif_impl.h"
 #include "stats.h"
 
@@ -32,22 +32,6 @@ static uint32_t draw(uint32_t n)
 	static uint64_t i;
 
 	return (uint32_t)(stats_random(seed, 7, i++) % n);
-}
-
-static struct graph *load(const char *file, double threshold)
-{
-	struct graph_opt o = { .threshold = threshold };
-	struct graph *g = NULL;
-	struct err e = { 0 };
-	struct graph_in *in;
-	char path[256];
-
-	snprintf(path, sizeof(path), "tests/golden/motifs/%s", file);
-	in = graph_open(path, &o, &e);
-	if (!in || graph_next(in, &g, &e) != 1)
-		fail_msg("%s", e.msg);
-	graph_close(in);
-	return g;
 }
 
 static json_t *golden(void)

@@ -8,25 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "graph.h"
 #include "json.h"
 #include "motif.h"
-
-static struct graph *from_file(const char *file)
-{
-	struct graph_opt o = { 0 };
-	struct graph *g = NULL;
-	struct err e = { 0 };
-	struct graph_in *in;
-	char path[256];
-
-	snprintf(path, sizeof(path), "tests/golden/motifs/%s", file);
-	in = graph_open(path, &o, &e);
-	if (!in || graph_next(in, &g, &e) != 1)
-		fail_msg("%s", e.msg);
-	graph_close(in);
-	return g;
-}
+#include "motif_cases.h"
 
 static struct graph *from_edges(json_int_t n, const json_t *edges)
 {
@@ -75,7 +59,7 @@ static void counted_as_igraph_does(void **state)
 	json_array_foreach(json_object_get(gold, "graphs"), i, j) {
 		const char *file = json_string_value(json_object_get(j, "file"));
 		const json_t *want = json_object_get(j, "quads");
-		struct graph *g = file ? from_file(file) : from_edges(
+		struct graph *g = file ? load(file, 0) : from_edges(
 			json_integer_value(json_object_get(j, "nodes")),
 			json_object_get(j, "edges"));
 		uint64_t count[MOTIF_N];
