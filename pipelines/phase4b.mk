@@ -105,7 +105,7 @@ endif
 
 # ---- cascades -------------------------------------------------------------
 # Classes are sets; of the graphs made here, their sets of prompts.
-cascade_classes := $(if $(GRAPHS_MADE),$(foreach s,$(prompt_sets),$(RELEASE)/$s=$(call graphs_of,$s)) \
+cascade_classes := $(if $(GRAPHS_MADE),$(foreach s,$(prompt_sets),$(RELEASE):$s=$(call graphs_of,$s)) \
 	$(filter-out $(own),$(ALL_SETS)),$(ALL_SETS))
 $(eval $(call stamp,cascades,$(call program,$(MOTIFFIND)) $(cascade_classes) $(CASCADE_DENSITY)))
 $(M)/cascades.jsonl: $(foreach s,$(SETS),$(call in_set,$s) $(D)/.want/set-$s) $(D)/.want/cascades

@@ -43,6 +43,11 @@ assert int(by["q"]["in_answer"]) > 0 and int(by["q-think"]["in_answer"]) == 0
 END
 check "the report says it" bash -c 'grep -q "^Every graph has feature nodes" "$1" && grep -Eq "^Of the influence on the outputs [0-9.]+ % goes through features, [0-9.]+ % comes from" "$1" && grep -q "^| chats | 3 " "$1" && grep -q "^1 prompts explained both" "$1"' - "$S/a/$P/phase4.md"
 
+check "a text is no turn of a chat" bash -c 'python3 pipelines/attribution.py prompts "$1/words.jsonl" chatml | jq -se "all(.template == \"none\")" && python3 pipelines/attribution.py prompts "$1/chats.jsonl" chatml | jq -se "all(has(\"template\") | not)"' - "$S/prompts"
+cp -a "$S/a" "$S/c"
+GOAL=motifs/cascades.jsonl go "$S/c" >"$S/out" 2>&1
+check "cascades have a class for each set of prompts" jq -se '[.[] | select(has("graphs")).class] | sort == ["haiku", "tiny:chats", "tiny:words"]' "$S/c/$P/motifs/cascades.jsonl"
+
 redoes "another limit redoes all graphs" "GRAPHS2 REPORT " GRAPH_FEATURES=30
 redoes "and back" "GRAPHS2 REPORT "
 check "to the same bytes" diff <(digest "$S/a") "$S/a.sum"
