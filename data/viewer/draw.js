@@ -1,6 +1,6 @@
-/* draw.js: the picture. Links lie on one canvas, nodes and what is selected on
- * the next, what the pointer is at on a third, so that each is drawn again only
- * when it changes. */
+/* draw.js: the picture. Links lie on two canvases, the strongest above the rest,
+ * nodes and what is selected on the next, what the pointer is at on the last, so
+ * that each is drawn again only when it changes. */
 
 const SUPER_COLORS = ["#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#b07aa1", "#d4a72c", "#ff9da7", "#9c755f", "#6b7a8f"];
 const superColor = s => SUPER_COLORS[state.supers.indexOf(s) % SUPER_COLORS.length];
@@ -16,7 +16,7 @@ const view = {
 	began: 0,	/* and when the last one began */
 	drawn: 0,	/* links drawn so far */
 };
-const ctxLinks = $("c-links").getContext("2d"), ctxNodes = $("c-nodes").getContext("2d"), ctxTop = $("c-top").getContext("2d");
+const ctxLinks = $("c-links").getContext("2d"), ctxStrong = $("c-strong").getContext("2d"), ctxNodes = $("c-nodes").getContext("2d"), ctxTop = $("c-top").getContext("2d");
 const zoomer = d3.behavior.zoom().scaleExtent([1, 60]).on("zoom", zoomed);
 
 function readColors() {
@@ -34,7 +34,7 @@ function measureView() {
 	view.w = Math.max(120, box.width);
 	view.h = Math.max(120, box.height);
 	view.ratio = window.devicePixelRatio || 1;
-	for (const c of [$("c-links"), $("c-nodes"), $("c-top")]) {
+	for (const c of [$("c-links"), $("c-strong"), $("c-nodes"), $("c-top")]) {
 		c.width = Math.round(view.w * view.ratio);
 		c.height = Math.round(view.h * view.ratio);
 	}
@@ -83,34 +83,43 @@ function begin(ctx) {
 	ctx.clearRect(0, 0, view.w, view.h);
 }
 
-/* The strongest come first, in pieces, and each piece goes beneath what is
- * there. A frame takes as many as this machine manages in its time; the rest
- * comes in the next ones. */
+const STRONG = 300;	/* links that are drawn thick */
+
+/* The strongest at once, the weakest of them first; the rest in pieces, thin, as
+ * many a frame as this machine manages in its time. (Nothing is put beneath what
+ * is there: without a graphics card that takes ten times as long.) */
 function drawLinks() {
 	cancelAnimationFrame(view.job);
 	begin(ctxLinks);
+	begin(ctxStrong);
 	view.order = ranking();
-	view.at = view.drawn = view.began = 0;
+	view.drawn = 0;
 	view.ok = Uint8Array.from(G.nodes, d => shown(d) ? 1 : 0);
 	view.X = Float32Array.from(G.nodes, px);
 	view.Y = Float32Array.from(G.nodes, py);
+	view.at = Math.min(STRONG, state.links);
+	for (let to = view.at; to > 0; to -= 30) strokeLinks(ctxStrong, Math.max(0, to - 30), to);
 	moreLinks();
 }
 function moreLinks() {
-	const now = performance.now(), since = view.began ? now - view.began : 0;
-	if (since > 26) view.pace = Math.max(400, view.pace / 2);
-	else if (since) view.pace = Math.min(12000, view.pace * 1.3);
+	/* also from one drawing to the next, while a slider is dragged */
+	const now = performance.now(), since = now - view.began;
+	if (since < 250) view.pace = since > 26 ? Math.max(200, view.pace / 2) : Math.min(12000, view.pace * 1.3);
 	view.began = now;
-	for (let left = view.pace; left > 0 && view.at < state.links && performance.now() - now < 8;) left -= piece(left);
+	for (let left = view.pace; left > 0 && view.at < state.links && performance.now() - now < 8;) {
+		const to = Math.min(state.links, view.at + Math.min(Math.ceil(left), 1024, view.at >> 1));
+		strokeLinks(ctxLinks, view.at, to);
+		left -= to - view.at;
+		view.at = to;
+	}
 	if (view.at < state.links) view.job = requestAnimationFrame(moreLinks);
 	sayDrawn();
 }
-/* The next links, n at most; how many. Those beyond the first hundreds are as
- * thin as can be, which is quick to draw. */
-function piece(n) {
-	const from = view.at, to = Math.min(state.links, from + Math.min(Math.ceil(n), Math.max(32, Math.min(1024, from >> 1)))), { order, ok, X, Y } = view, { S, T, W } = G;
+/* Links from to to, by rank. */
+function strokeLinks(ctx, from, to) {
+	const { order, ok, X, Y } = view, { S, T, W } = G;
 	const rank = (from + to) / 2, fade = state.node || state.box ? .35 : 1;
-	const ctx = ctxLinks, paths = [new Path2D(), new Path2D()];
+	const paths = [new Path2D(), new Path2D()];
 	const lo = view.left - 20, hi = view.w + 20, bottom = view.h - view.bottom + 30;
 
 	for (let i = from; i < to; i++) {
@@ -122,15 +131,12 @@ function piece(n) {
 		p.moveTo(X[s], Y[s]);
 		p.lineTo(X[t], Y[t]);
 	}
-	ctx.globalCompositeOperation = "destination-over";
 	ctx.globalAlpha = fade * Math.max(.07, Math.min(.75, 5 / Math.sqrt(rank + 20)));
-	ctx.lineWidth = from > 300 ? 1 / view.ratio : Math.max(1 / view.ratio, Math.min(2.4, 14 / Math.sqrt(rank + 30)));
+	ctx.lineWidth = from >= STRONG ? 1 / view.ratio : Math.max(1 / view.ratio, Math.min(2.4, 14 / Math.sqrt(rank + 30)));
 	for (const i of [0, 1]) {
 		ctx.strokeStyle = i ? view.colors.neg : view.colors.pos;
 		ctx.stroke(paths[i]);
 	}
-	view.at = to;
-	return to - from;
 }
 
 /* ---- nodes ---- */

@@ -312,6 +312,7 @@ function picture() {
 	x.fillStyle = view.colors.surface;
 	x.fillRect(0, 0, c.width, c.height);
 	x.drawImage($("c-links"), 0, 0);
+	x.drawImage($("c-strong"), 0, 0);
 	x.drawImage(from, 0, 0);
 	c.toBlob(b => download(G.name + ".png", b));
 }

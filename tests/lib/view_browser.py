@@ -82,7 +82,7 @@ def colors(b, canvas):
 def model(b):
     load(b, "model")
     n = b.js("G.nodes.length")
-    check("nodes and links are drawn", n > 20 and b.js("view.drawn") > 0 and colors(b, "c-nodes") > 500 and colors(b, "c-links") > 500, n)
+    check("nodes and links are drawn", n > 20 and b.js("view.drawn") > 0 and colors(b, "c-nodes") > 500 and colors(b, "c-strong") > 500, n)
     check("the overview is shown", b.js("$('panel').textContent.includes('It says')"))
     shot(b, "overview")
 
@@ -107,10 +107,10 @@ def model(b):
     b.key("ArrowDown")
     check("an arrow goes a layer down", b.js(f"state.node.row < G.byId.get({json.dumps(id_)}).row"))
 
-    drawn, painted = b.js("view.drawn"), colors(b, "c-links")
+    drawn, painted = b.js("view.drawn"), colors(b, "c-strong")
     x, y = middle(b, "#links")
     b.js("$('links').value = 0; $('links').dispatchEvent(new Event('input'))")
-    check("the links slider takes links away", b.js("view.drawn") == 0 < drawn and colors(b, "c-links") == 0 < painted)
+    check("the links slider takes links away", b.js("view.drawn") == 0 < drawn and colors(b, "c-strong") == 0 < painted)
     b.click(x + 55, y)  # near the slider's end
     check("and gives them back", b.until(f"view.at >= state.links && view.drawn > {drawn}"), b.js("view.drawn"))
     shown = "G.nodes.filter(shown).length"
