@@ -231,6 +231,27 @@ static int project(struct model_run *r, const struct model_layer *y, size_t n,
 	       ? -1 : 0;
 }
 
+/* Keys and values of the sequences to where each keeps its own. */
+static int spread(const struct model_run *r, const struct dev_seqs *s,
+                  const struct model_kv *kv, struct err *e)
+{
+	size_t row = (size_t)r->m->cfg.n_kv_heads * r->m->cfg.d_head, i;
+	const struct dev_ops *o = dev_ops(r->m->dev);
+
+	for (i = 0; kv->to && i < s->n; i++) {
+		size_t from = s->start[i] * row, to = kv->to[i] * row;
+		size_t bytes = (s->start[i + 1] - s->start[i]) * row *
+		               sizeof(float);
+
+		if (o->copy(r->m->dev, kv->keep_k + to, kv->k + from, bytes,
+		            e) < 0 ||
+		    o->copy(r->m->dev, kv->keep_v + to, kv->v + from, bytes,
+		            e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 /* r->x = the norm in front of a layer's attention or MLP. */
 static int norm(struct model_run *r, int layer, int mlp, size_t n,
                 struct err *e)
@@ -296,7 +317,7 @@ int model_run_layer(struct model_run *r, int layer, size_t n,
 	int rc;
 
 	if (norm(r, layer, 0, n, e) < 0 || project(r, y, n, kv, e) < 0 ||
-	    keep_attention(r, layer, n, kv, e) < 0 ||
+	    spread(r, s, kv, e) < 0 || keep_attention(r, layer, n, kv, e) < 0 ||
 	    attend(r, layer, n, s, kv, e) < 0 ||
 	    o->linear(d, r->attn, n, &out, 1, e) < 0 ||
 	    o->axpy(d, 1, r->y, r->resid, n * c->d_model, e) < 0)
@@ -335,7 +356,8 @@ static int run_layers(struct model_run *r, const struct model_batch *b,
                       struct err *e)
 {
 	struct dev_seqs s = { b->n_seqs, b->start, NULL };
-	struct model_kv kv = { r->k, r->v, r->k, r->v, NULL };
+	const struct model_kv kv = { r->k, r->v, r->k, r->v, NULL, NULL,
+	                             NULL, NULL };
 	int i, rc;
 
 	if (first < 0 || last < first || (uint32_t)last >= r->m->cfg.n_layers)

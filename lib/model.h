@@ -128,4 +128,32 @@ int model_gen_feed(struct model_gen *g, const uint32_t *ids, size_t n,
  * goes on from there, any other from 0. */
 void model_gen_cut(struct model_gen *g, size_t n);
 
+/*
+ * Several texts side by side. One alone is bound by the reading of the weights
+ * for each token; here one reading serves the next tokens of all.
+ */
+struct model_many;
+/* Each text has room for max_ctx tokens. */
+struct model_many *model_many_new(struct model *m, size_t n_texts,
+                                  size_t max_ctx, struct err *e);
+void model_many_free(struct model_many *g);
+size_t model_many_n(const struct model_many *g, size_t text);	/* its tokens */
+/* Text `text` forgets all but its first n tokens. */
+void model_many_cut(struct model_many *g, size_t text, size_t n);
+/* It becomes the first n tokens of text `from`. */
+int model_many_share(struct model_many *g, size_t text, size_t from, size_t n,
+                     struct err *e);
+
+/* What comes behind a text, and what is wanted of it. */
+struct model_more {
+	size_t text;			/* each at most once in a call */
+	const uint32_t *ids;		/* n > 0 */
+	size_t n;
+	float *logits;			/* host, [n_vocab]: of the last; or NULL */
+	const uint32_t *targets;	/* [n], UINT32_MAX: none; or NULL */
+	double *ce;			/* [n], nats, of targets; 0 for none */
+};
+int model_many_feed(struct model_many *g, const struct model_more *more,
+                    size_t n, struct err *e);
+
 #endif

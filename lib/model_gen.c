@@ -76,7 +76,8 @@ static int feed(struct model_gen *g, const uint32_t *ids, size_t n,
 		float *k = g->cache + (size_t)2 * i * g->max_ctx * d_kv;
 		float *v = k + g->max_ctx * d_kv;
 		const struct model_kv kv = {
-			k + g->n * d_kv, v + g->n * d_kv, k, v, &kv_start
+			k + g->n * d_kv, v + g->n * d_kv, k, v, &kv_start,
+			NULL, NULL, NULL
 		};
 
 		rc = model_run_layer(g->run, (int)i, n, &s, &kv, tap, ctx, e);

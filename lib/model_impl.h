@@ -60,12 +60,15 @@ void model_cfg_name(struct model_cfg *c, const char *path);
 int model_load(struct model *m, const struct log *log, struct err *e);
 
 /* model.c: one layer over rows 0..n of r's residual stream. New keys and
- * values go to k and v; attention sees sequence i's from row kv_start[i] of
- * k_all and v_all on. */
+ * values go to k and v, and, where `to` is given, those of sequence i on to row
+ * to[i] and following of keep_k and keep_v; attention sees sequence i's from row
+ * start[i] of k_all and v_all on. */
 struct model_kv {
 	float *k, *v;
 	const float *k_all, *v_all;
 	const size_t *start;	/* NULL: as the sequences lie */
+	float *keep_k, *keep_v;
+	const size_t *to;
 };
 int model_run_layer(struct model_run *r, int layer, size_t n,
                     const struct dev_seqs *s, const struct model_kv *kv,

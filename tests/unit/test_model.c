@@ -399,6 +399,88 @@ static void cached_generation_equals_the_batch(void **state)
 	teardown(&f);
 }
 
+/* Three texts side by side, one of them a copy of another's beginning, against
+ * each alone. */
+static void texts_side_by_side_equal_each_alone(void **state)
+{
+	enum { TEXTS = 3, LEN = 20 };
+	struct fixture f;
+	struct model_gen *g;
+	struct model_many *y;
+	struct model_more more[TEXTS];
+	uint32_t ids[TEXTS][LEN];
+	double ce[TEXTS][LEN], want_ce;
+	float *logits, *want;
+	size_t v, i, j, n;
+
+	(void)state;
+	setup(&f, cpu);
+	v = f.c->n_vocab;
+	logits = mem_array(TEXTS * v, sizeof(*logits), &e);
+	want = mem_array(v, sizeof(*want), &e);
+	for (i = 0; i < TEXTS; i++)
+		for (j = 0; j < LEN; j++)
+			ids[i][j] = f.ids[i == 2 && j < 5 ? j : (3 * i + j) % 24];
+	y = model_many_new(f.m, TEXTS, LEN, &e);
+	assert_non_null(y);
+	/* 5 tokens of text 0, which text 2 takes over; 7 of text 1 */
+	for (i = 0; i < 2; i++)
+		more[i] = (struct model_more){ .text = i, .ids = ids[i],
+			.n = 5 + 2 * i, .logits = logits + i * v };
+	assert_int_equal(model_many_feed(y, more, 2, &e), 0);
+	assert_int_equal(model_many_share(y, 2, 0, 6, &e), -1);
+	assert_int_equal(model_many_share(y, 2, 0, 5, &e), 0);
+	/* the rest in an order of its own, with targets */
+	for (n = 0; n < TEXTS; n++) {
+		i = 2 - n;
+		assert_int_equal(model_many_n(y, i), i == 1 ? 7 : 5);
+		more[n] = (struct model_more){ .text = i,
+			.ids = ids[i] + model_many_n(y, i),
+			.n = LEN - 1 - model_many_n(y, i),
+			.logits = logits + i * v, .ce = ce[i],
+			.targets = i == 1 ? NULL
+			           : ids[i] + model_many_n(y, i) + 1 };
+	}
+	assert_int_equal(model_many_feed(y, more, TEXTS, &e), 0);
+	g = model_gen_new(f.m, LEN, &e);
+	for (i = 0; i < TEXTS; i++) {
+		model_gen_cut(g, 0);
+		for (j = 0; j + 1 < LEN; j++) {
+			double sum = 0;
+			float top = -INFINITY;
+
+			assert_int_equal(model_gen_feed(g, &ids[i][j], 1, want,
+			                                NULL, NULL, &e), 0);
+			for (n = 0; n < v; n++)
+				top = want[n] > top ? want[n] : top;
+			for (n = 0; n < v; n++)
+				sum += exp((double)(want[n] - top));
+			want_ce = log(sum) - (double)(want[ids[i][j + 1]] - top);
+			if (i != 1 && j >= 5)
+				assert_true(fabs(ce[i][j - 5] - want_ce) < 1e-4);
+		}
+		for (n = 0; n < v; n++)
+			assert_true(fabsf(logits[i * v + n] - want[n]) < 2e-4f);
+	}
+	/* cut, and no room for more */
+	model_many_cut(y, 1, 3);
+	more[0] = (struct model_more){ .text = 1, .ids = ids[1] + 3, .n = LEN - 4,
+	                               .logits = logits };
+	assert_int_equal(model_many_feed(y, more, 1, &e), 0);
+	for (n = 0; n < v; n++)
+		assert_true(fabsf(logits[n] - logits[v + n]) < 2e-4f);
+	more[0].n = 5;
+	assert_int_equal(model_many_feed(y, more, 1, &e), -1);
+	assert_int_equal(e.code, ERR_RANGE);
+	model_gen_free(g);
+	model_many_free(y);
+	assert_null(model_many_new(f.m, 0, LEN, &e));
+	assert_null(model_many_new(f.m, 1, f.c->n_ctx + 1, &e));
+	mem_free(logits);
+	mem_free(want);
+	teardown(&f);
+}
+
 static void fingerprints_tell_models_apart(void **state)
 {
 	static const char *const paths[] = {
@@ -618,6 +700,7 @@ int main(void)
 		cmocka_unit_test(a_tap_replaces_the_mlp),
 		cmocka_unit_test(refuses_bad_batches),
 		cmocka_unit_test(cached_generation_equals_the_batch),
+		cmocka_unit_test(texts_side_by_side_equal_each_alone),
 		cmocka_unit_test(fingerprints_tell_models_apart),
 		cmocka_unit_test(bad_configurations_are_refused_by_name),
 		cmocka_unit_test(bad_metadata_is_refused_by_name),
