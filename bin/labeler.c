@@ -42,7 +42,7 @@ struct opts {
 
 static const struct cli_opt options[] = {
 	CLI_CHOICE('p', "provider", struct opts, provider,
-	           "local|anthropic|openai", "local", "who answers"),
+	           "local|anthropic|openai|tokens", "local", "who answers"),
 	CLI_STR('m', "model", struct opts, model, "MODEL", NULL,
 	        "the provider's name of it; local: folder or GGUF file"),
 	CLI_STR(0, "tokenizer", struct opts, tokenizer, "PATH", NULL,
@@ -200,18 +200,29 @@ static void show(void *ctx, size_t done, size_t labelled, double usd)
 static int set_prompts(struct run *r, struct err *e)
 {
 	const struct opts *o = r->o;
-	int small = r->wire.who == LABEL_LOCAL;
-	const char *name[LABEL_KINDS] = {
-		o->prompt ? o->prompt : small ? "small" : "v1",
-		o->detect_prompt ? o->detect_prompt
-		                 : small ? "detect-small" : "detect",
-		o->fuzz_prompt ? o->fuzz_prompt : small ? "fuzz-small" : "fuzz"
+	static const char *const usual[][LABEL_KINDS] = {
+		{ "v1", "detect", "fuzz" },
+		{ "small", "detect-small", "fuzz-small" },
+		{ "tokens", "tokens", "tokens" }
 	};
+	const char *const given[LABEL_KINDS] = {
+		o->prompt, o->detect_prompt, o->fuzz_prompt
+	};
+	int small = r->wire.who == LABEL_LOCAL, rule = r->wire.who == LABEL_RULE;
+	size_t items = 2 * r->plan.n_test, asks;
 	int i;
 
 	for (i = 0; i < LABEL_KINDS; i++)
-		if (label_prompt_open(&r->plan.prompt[i], name[i], e) < 0)
+		if (label_prompt_open(&r->plan.prompt[i], given[i] && !rule
+		                      ? given[i] : usual[rule ? 2 : small][i],
+		                      e) < 0)
 			return -1;
+	/* what is measured is compared with each other: all in one request */
+	if (small && (r->plan.prompt[LABEL_DETECT].given ||
+	              r->plan.prompt[LABEL_FUZZ].given) && items) {
+		asks = (items + LABEL_ITEMS_MAX - 1) / LABEL_ITEMS_MAX;
+		r->plan.per_ask = (items + asks - 1) / asks;
+	}
 	return 0;
 }
 
@@ -282,7 +293,8 @@ static int set_model(struct run *r, struct err *e)
 	const char *base;
 
 	if (r->wire.who != LABEL_LOCAL || o->dry_run || o->import) {
-		r->plan.model = r->wire.model = o->model;
+		r->plan.model = r->wire.model = o->model ? o->model
+		                                         : o->provider;
 	} else {
 		if (!(r->dev = dev_open(r->c->device, r->c->threads, e)) ||
 		    !(r->model = model_open(o->model, r->dev,
@@ -325,6 +337,7 @@ static int set_up(struct run *r, struct err *e)
 	r->wire = (struct label_wire){
 		.who = !strcmp(o->provider, "anthropic") ? LABEL_ANTHROPIC
 		       : !strcmp(o->provider, "openai") ? LABEL_OPENAI
+		       : !strcmp(o->provider, "tokens") ? LABEL_RULE
 		                                        : LABEL_LOCAL,
 		.max_tokens = (int)o->max_tokens, .format = o->format,
 		.any_model = o->any_model
@@ -352,7 +365,7 @@ static int set_up(struct run *r, struct err *e)
 		return -1;
 	r->wire.extra = r->extra;
 	r->plan.extra = r->extra_text;
-	if (r->wire.who == LABEL_LOCAL) {
+	if (r->wire.who == LABEL_LOCAL || r->wire.who == LABEL_RULE) {
 		r->opt.priced = 1;
 	} else {
 		if (set_server(r, e) < 0)
@@ -546,14 +559,15 @@ static void check(const struct opts *o)
 
 	if (!o->db && !o->dry_run)
 		cli_usage(&tool, "--db is missing");
-	if (!o->model && !o->export)
+	if (!o->model && !o->export && strcmp(o->provider, "tokens"))
 		cli_usage(&tool, "--model is missing");
 	if (strcmp(o->provider, "local") && !o->tokenizer && !o->export &&
 	    !(o->dry_run && o->assume > 1))
 		cli_usage(&tool, "--tokenizer is missing");
 	if (o->assume > 1 && !o->dry_run)
 		cli_usage(&tool, "--assume goes with --dry-run");
-	if (o->batch && !strcmp(o->provider, "local"))
+	if (o->batch && (!strcmp(o->provider, "local") ||
+	                 !strcmp(o->provider, "tokens")))
 		cli_usage(&tool, "--batch needs an API");
 	if (!strcmp(o->to, "neuronpedia") && (!slash || !slash[1] ||
 	                                      slash == o->neuronpedia))

@@ -87,15 +87,18 @@ int label_form_parse(enum label_form f, size_t n_items, const char *text,
 
 /*
  * A prompt is a text file: lines that begin with # in front are comments; a
- * line "@system" and a line "@user" begin its parts. {examples}, {marked},
+ * line "@system" and a line "@user" begin its parts. {examples}, {marked}, {tokens},
  * {promoted}, {suppressed}, {where}, {tags}, {label}, {items} and {n} are filled
- * in. Parts "@explanation" and "@label" are how these begin in an answer, for a
- * local model.
+ * in. The rest is for a local model: parts "@explanation" and "@label" are how
+ * these begin in an answer; with "@given" and "@plain" it is not asked for
+ * judgements, but how much likelier the one makes an item behind it than the
+ * other does (label_local.h).
  */
 struct label_prompt {
 	char *version;		/* its name, or NAME@DIGEST of a user's file */
 	char *system, *user;
 	char *begin[2];		/* explanation, label; or NULL */
+	char *given, *plain;	/* both or neither */
 };
 
 /* name: one of those built in (data/prompts/label), or a path (it holds a
@@ -114,6 +117,12 @@ extern const char *const label_kinds[LABEL_KINDS];
 
 enum { LABEL_ID_MAX = 64 };	/* bytes of a request's id with its NUL */
 
+struct label_text {
+	char *s;		/* n bytes as they come in the corpus */
+	size_t n;
+	uint8_t *mark;		/* of each byte; NULL: none is meant */
+};
+
 struct label_ask {
 	char id[LABEL_ID_MAX];	/* L12_F345_label0_HASH: of all that decides
 				 * the answer */
@@ -126,6 +135,9 @@ struct label_ask {
 	int attempt;		/* from 1 */
 	char *system, *user;
 	const char *begin[2];	/* of the prompt, "" for nothing */
+	/* for who is not asked but measures, or NULL */
+	char *given, *plain;
+	struct label_text *item;	/* n_items */
 };
 
 void label_ask_free(struct label_ask *a);
@@ -154,6 +166,9 @@ struct label_item {
 	int truth;
 	uint64_t marks;		/* seed of wrong marks, 0: the right ones */
 };
+
+/* The tokens marked for it, right or wrong: mark[x->c->n]. */
+void label_item_marks(const struct label_item *x, uint8_t *mark);
 
 /* The items of a score, in the order they are asked about: n of them into
  * items[2 * n_test]. */

@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "eval.h"
-#include "label.h"
-#include "map.h"
+#include "label_tokens.h"
 #include "mem.h"
 #include "rec.h"
 #include "sha256.h"
@@ -16,106 +15,6 @@
 #define MARKED 0.3f
 
 const char *const label_kinds[LABEL_KINDS] = { "label", "detection", "fuzzing" };
-
-/* ---- prompts ---- */
-
-static int is_path(const char *name)
-{
-	size_t n = strlen(name);
-
-	return strchr(name, '/') || (n > 4 && !strcmp(name + n - 4, ".txt"));
-}
-
-/* The lines between `mark` and the next mark or the end; for mem_free. NULL, with
- * e set unless it is NULL, when there are none. */
-static char *part_of(const char *text, size_t n, const char *mark,
-                     const char *name, struct err *e)
-{
-	const char *p = text, *end = text + n, *from = NULL, *to = end;
-	size_t n_mark = strlen(mark);
-
-	while (p < end) {
-		const char *nl = memchr(p, '\n', (size_t)(end - p));
-		size_t len = (size_t)((nl ? nl : end) - p);
-
-		if (from && *p == '@') {
-			to = p;
-			break;
-		}
-		if (len == n_mark && !memcmp(p, mark, len))
-			from = nl ? nl + 1 : end;
-		p = nl ? nl + 1 : end;
-	}
-	if (!from) {
-		err_set(e, ERR_FORMAT, "%s: has no line %s", name, mark);
-		return NULL;
-	}
-	while (to > from && to[-1] == '\n')
-		to--;
-	if (to == from) {
-		err_set(e, ERR_FORMAT, "%s: nothing follows %s", name, mark);
-		return NULL;
-	}
-	return mem_strndup(from, (size_t)(to - from), e);
-}
-
-static int read_prompt(struct label_prompt *p, const char *name,
-                       const char *text, size_t n, int own, struct err *e)
-{
-	char hex[SHA256_HEX];
-	const char *base = strrchr(name, '/');
-	size_t len;
-
-	p->begin[0] = part_of(text, n, "@explanation", name, NULL);
-	p->begin[1] = part_of(text, n, "@label", name, NULL);
-	base = base ? base + 1 : name;
-	len = strlen(base);
-	if (sha256_bytes(text, n, hex, e) < 0 ||
-	    !(p->system = part_of(text, n, "@system", name, e)) ||
-	    !(p->user = part_of(text, n, "@user", name, e)))
-		return -1;
-	if (own && len > 4 && !strcmp(base + len - 4, ".txt"))
-		len -= 4;
-	p->version = own ? mem_printf(e, "%.*s@%.8s", (int)len, base, hex)
-	                 : mem_strdup(name, e);
-	return p->version ? 0 : -1;
-}
-
-int label_prompt_open(struct label_prompt *p, const char *name, struct err *e)
-{
-	struct map m = { 0 };
-	const char *text;
-	size_t n;
-	int rc;
-
-	*p = (struct label_prompt){ 0 };
-	if (is_path(name)) {
-		if (map_open(&m, name, e) < 0)
-			return -1;
-		text = m.data ? (const char *)m.data : "";
-		n = m.n;
-	} else if (!(text = label_builtin(name, &n)) ||
-	           !strcmp(name, "prices")) {
-		return err_set(e, ERR_USAGE, "no prompt '%s': name one that is "
-		               "built in (labeler(1)) or a file NAME.txt",
-		               name);
-	}
-	rc = read_prompt(p, name, text, n, is_path(name), e);
-	map_close(&m);
-	if (rc < 0)
-		label_prompt_free(p);
-	return rc;
-}
-
-void label_prompt_free(struct label_prompt *p)
-{
-	mem_free(p->version);
-	mem_free(p->system);
-	mem_free(p->user);
-	mem_free(p->begin[0]);
-	mem_free(p->begin[1]);
-	*p = (struct label_prompt){ 0 };
-}
 
 /* ---- text ---- */
 
@@ -216,6 +115,13 @@ static void misplaced(const struct label_ctx *c, uint64_t seed, uint8_t *mark)
 		}
 		quiet--;
 	}
+}
+
+void label_item_marks(const struct label_item *x, uint8_t *mark)
+{
+	active(x->c, mark);
+	if (x->marks)
+		misplaced(x->c, x->marks, mark);
 }
 
 static int put_tokens(struct text *t, const struct tok *tok,
@@ -336,15 +242,11 @@ static int put_items(struct text *t, const struct fill *x, struct err *e)
 	size_t i;
 
 	for (i = 0; i < x->n; i++) {
-		const struct label_ctx *c = x->items[i].c;
-
 		snprintf(line, sizeof(line), "%sText %zu: ", i ? "\n" : "",
 		         i + 1);
-		active(c, x->mark);
-		if (x->items[i].marks)
-			misplaced(c, x->items[i].marks, x->mark);
+		label_item_marks(&x->items[i], x->mark);
 		if (text_str(t, line, e) < 0 ||
-		    put_ctx(t, x->p->tok, c,
+		    put_ctx(t, x->p->tok, x->items[i].c,
 		            x->kind == LABEL_FUZZ ? x->mark : NULL, e) < 0)
 			return -1;
 	}
@@ -374,6 +276,8 @@ static int put_word(struct text *t, const char *word, size_t n,
 		rc = put_examples(t, x, e);
 	} else if (IS("marked")) {
 		rc = put_marked(t, x, e);
+	} else if (IS("tokens")) {
+		rc = x->p->tok ? label_tokens_put(t, x->p->tok, x->f, e) : 0;
 	} else if (IS("promoted")) {
 		rc = put_tokens(t, x->p->tok, x->f->promoted,
 		                x->f->n_promoted, e);
@@ -428,6 +332,15 @@ static char *fill_in(const char *s, const struct fill *x, struct err *e)
 
 void label_ask_free(struct label_ask *a)
 {
+	size_t i;
+
+	for (i = 0; a->item && i < a->n_items; i++) {
+		mem_free(a->item[i].s);
+		mem_free(a->item[i].mark);
+	}
+	mem_free(a->item);
+	mem_free(a->given);
+	mem_free(a->plain);
 	mem_free(a->system);
 	mem_free(a->user);
 	*a = (struct label_ask){ 0 };
@@ -442,13 +355,64 @@ static int set_id(const struct label_plan *p, struct label_ask *a,
 	                       (int)a->form, 1, a->n_items, 1, p->extra, 1,
 	                       a->system, 1, a->user, 1,
 	                       a->begin[0], a->begin[1]);
-	int rc = all ? sha256_bytes(all, strlen(all), hex, e) : -1;
+	struct text t = { 0 };
+	size_t i;
+	int rc = all ? text_str(&t, all, e) : -1;
 
+	for (i = 0; rc == 0 && a->item && i < a->n_items; i++)
+		rc = text_add(&t, a->item[i].s, a->item[i].n, e);
+	if (rc == 0 && a->given && (text_str(&t, a->given, e) < 0 ||
+	                            text_str(&t, a->plain, e) < 0))
+		rc = -1;
+	if (rc == 0)
+		rc = sha256_bytes(t.s, t.n, hex, e);
 	if (rc == 0)
 		snprintf(a->id, sizeof(a->id), "L%u_F%u_%s%u_%.16s", a->layer,
 		         a->latent, label_kinds[a->kind], a->part, hex);
+	mem_free(t.s);
 	mem_free(all);
 	return rc;
+}
+
+/* A context as it comes, and which of its bytes are marked. */
+static int raw_item(struct label_text *out, const struct fill *x,
+                    const struct label_item *item, struct err *e)
+{
+	struct text t = { 0 }, mark = { 0 };
+	size_t i, k, n;
+	int rc = text_add(&t, "", 0, e);
+
+	label_item_marks(item, x->mark);
+	for (i = 0; rc == 0 && i < item->c->n; i++) {
+		const char *s = bytes_of(x->p->tok, item->c->ids[i], &n);
+
+		rc = text_add(&t, s, n, e);
+		for (k = 0; rc == 0 && k < n; k++)
+			rc = text_add(&mark, x->mark[i] ? "\1" : "\0", 1, e);
+	}
+	out->s = t.s;
+	out->n = t.n;
+	out->mark = (uint8_t *)mark.s;
+	if (x->kind != LABEL_FUZZ) {
+		mem_free(mark.s);
+		out->mark = NULL;
+	}
+	return rc;
+}
+
+static int fill_items(const struct label_prompt *q, struct fill *x,
+                      struct label_ask *a, struct err *e)
+{
+	size_t i;
+
+	if (!(a->item = mem_array(x->n, sizeof(*a->item), e)) ||
+	    !(a->given = fill_in(q->given, x, e)) ||
+	    !(a->plain = fill_in(q->plain, x, e)))
+		return -1;
+	for (i = 0; i < x->n; i++)
+		if (raw_item(&a->item[i], x, &x->items[i], e) < 0)
+			return -1;
+	return 0;
 }
 
 static int build(const struct label_plan *p, struct fill *x,
@@ -472,7 +436,9 @@ static int build(const struct label_plan *p, struct fill *x,
 	a->attempt = 1;
 	if ((x->mark = mem_array(longest, 1, e)) &&
 	    (a->system = fill_in(p->prompt[x->kind].system, x, e)) &&
-	    (a->user = fill_in(p->prompt[x->kind].user, x, e)))
+	    (a->user = fill_in(p->prompt[x->kind].user, x, e)) &&
+	    (!p->prompt[x->kind].given || !x->items ||
+	     fill_items(&p->prompt[x->kind], x, a, e) == 0))
 		rc = set_id(p, a, e);
 	mem_free(x->mark);
 	if (rc < 0)

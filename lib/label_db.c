@@ -71,11 +71,13 @@ static const char tables[] =
 " WHERE label IS NOT NULL;"
 "CREATE VIEW IF NOT EXISTS activations AS SELECT * FROM activation;"
 "CREATE VIEW IF NOT EXISTS tokens AS SELECT * FROM token;"
-/* one label for each latent: the best tested, then the best marked */
+/* one label for each latent: a model's before the rule's, the best tested, then
+ * the best marked */
 "CREATE VIEW IF NOT EXISTS best AS SELECT layer, feature_id, label,"
 " explanation, tags, quality, confidence, score, model_name, prompt_version"
 " FROM (SELECT l.*, s.score, row_number() OVER (PARTITION BY l.layer,"
-" l.feature_id ORDER BY s.score DESC NULLS LAST, l.quality DESC,"
+" l.feature_id ORDER BY l.prompt_version = 'tokens', s.score DESC"
+" NULLS LAST, l.quality DESC,"
 " l.prompt_version, l.model_name) AS place FROM label l LEFT JOIN"
 " (SELECT layer, feature_id, model_name, prompt_version,"
 " avg(balanced_accuracy) AS score FROM score GROUP BY 1, 2, 3, 4) s"
@@ -114,6 +116,19 @@ static int64_t num(int64_t v)	/* for variadic calls */
 	return v;
 }
 
+/* The view of files from before there was the rule did not know its place. */
+static int drop_old(struct label_db *d, struct err *e)
+{
+	struct sql_stmt *q = sql_bind(d->s, "SELECT 1 FROM sqlite_master WHERE "
+	                              "name = 'best' AND sql NOT LIKE "
+	                              "'%tokens%'", e, "");
+	int got = q ? sql_step(q, e) : -1;
+
+	if (got > 0 && sql_step(q, e) == 0)
+		return sql_exec(d->s, "DROP VIEW best", e);
+	return got;
+}
+
 struct label_db *label_db_open(const char *path, struct err *e)
 {
 	struct label_db *d = mem_array(1, sizeof(*d), e);
@@ -123,7 +138,8 @@ struct label_db *label_db_open(const char *path, struct err *e)
 	if (!d)
 		return NULL;
 	if (!(d->s = sql_open(path, 1, e)) ||
-	    label_db_begin(d, e) < 0 || sql_exec(d->s, tables, e) < 0 ||
+	    label_db_begin(d, e) < 0 || drop_old(d, e) < 0 ||
+	    sql_exec(d->s, tables, e) < 0 ||
 	    sql_run(d->s, "INSERT OR IGNORE INTO meta VALUES('version', ?)", e,
 	            "i", num(VERSION)) < 0 ||
 	    label_db_commit(d, e) < 0 ||

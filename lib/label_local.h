@@ -1,11 +1,17 @@
 /*
  * label_local: requests answered by a model that runs here.
  *
- * The prompt goes through the model's chat template and the form is decoded
- * under constraint, as servers do with a JSON schema: what the form fixes is
- * put there, strings are the most likely tokens up to a quote, choices the most
- * likely of those allowed. So an answer has its form, and nothing else speaks
- * for it. What a prompt shares with the one before it is not computed again.
+ * A prompt goes through the model's chat template and its form is decoded under
+ * constraint (label_decode), so an answer has its form, and nothing else speaks
+ * for it.
+ *
+ * Judgements come in another way where the prompt has parts @given and @plain, for
+ * small models can hardly say whether a label fits a text: how much likelier does
+ * @given, which names it, make the tokens of an item than @plain? (Pointwise mutual
+ * information; delphi's surprisal scorer compares the same two.) Of the items of
+ * a request the half is said to have the latent that gains most, in two
+ * neighbouring tokens, or in the marked tokens over the others; all who answer
+ * prompts are told that it is about half.
  */
 #ifndef R1_LABEL_LOCAL_H
 #define R1_LABEL_LOCAL_H
@@ -19,15 +25,20 @@
 
 struct label_local;
 
-/* m and t are borrowed. n_ctx: the longest prompt with its answer. NULL with e
- * set; ERR_FORMAT when the tokenizer has the tokens of no template. */
+/* m and t, its tokenizer, are borrowed. n_ctx: the longest prompt with its
+ * answer. NULL with e set; ERR_FORMAT when the tokenizer has the tokens of no
+ * template. */
 struct label_local *label_local_new(struct model *m, const struct tok *t,
                                     size_t n_ctx, struct err *e);
 void label_local_free(struct label_local *l);
 
-/* The answer in the shape of an Anthropic message with its usage: *body, n
- * bytes, for mem_free. 1 instead of 0 when the prompt is too long. */
+/* How many requests label_local_answer takes at once. */
+size_t label_local_at_once(const struct label_local *l);
+
+/* The answers to n >= 1 requests of one kind, in the shape of Anthropic's messages
+ * with their usage: body[i], len[i] bytes, for mem_free. ERR_RANGE when one is
+ * too long. */
 int label_local_answer(struct label_local *l, const struct label_ask *a,
-                       char **body, size_t *n, struct err *e);
+                       size_t n, char **body, size_t *len, struct err *e);
 
 #endif

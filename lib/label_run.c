@@ -237,9 +237,8 @@ int label_work_keep(struct label_work *w, const struct label_ask *a,
 	return 0;
 }
 
-/* Keeps an answer, then uses it; a is taken over. */
-static int take(struct label_work *w, struct label_ask *a, const char *body,
-                size_t n, struct err *e)
+int label_work_take(struct label_work *w, struct label_ask *a,
+                    const char *body, size_t n, struct err *e)
 {
 	struct label_usage u;
 	struct err why = { 0 };
@@ -301,7 +300,7 @@ double label_work_guess(const struct label_work *w, const struct label_ask *a,
 	return w->o->priced ? label_price_of(&w->o->price, &u, batch) : 0;
 }
 
-static void tell(const struct label_work *w)
+void label_work_tell(const struct label_work *w)
 {
 	if (w->o->progress)
 		w->o->progress(w->o->ctx, w->next, w->t->labelled, w->spent);
@@ -317,69 +316,6 @@ static int next_ask(struct label_work *w, struct label_ask *a, struct err *e)
 		return 0;
 	*a = w->queue[--w->n_queue];
 	return 1;
-}
-
-/* ---- a model that runs here ---- */
-
-/* All labels first, then each kind of test: prompts of a kind begin alike, and
- * what they share is computed once. */
-static void pick_kind(struct label_work *w, enum label_kind *kind)
-{
-	size_t i, best = 0;
-	struct label_ask t;
-
-	for (i = 1; i < w->n_queue; i++) {
-		int now = w->queue[i].kind == *kind;
-		int was = w->queue[best].kind == *kind;
-
-		if (now > was || (!was && w->queue[i].kind <
-		                  w->queue[best].kind))
-			best = i;
-	}
-	if (!w->n_queue)
-		return;
-	*kind = w->queue[best].kind;
-	t = w->queue[best];
-	w->queue[best] = w->queue[w->n_queue - 1];
-	w->queue[w->n_queue - 1] = t;
-}
-
-static int run_local(struct label_work *w, struct err *e)
-{
-	enum label_kind kind = LABEL_LABEL;
-	struct label_ask a;
-	char *body;
-	size_t n;
-	int got;
-
-	while (w->next < w->s->n)
-		if (label_work_begin(w, w->next++, e) < 0)
-			return -1;
-	for (;;) {
-		pick_kind(w, &kind);
-		if ((got = next_ask(w, &a, e)) <= 0)
-			return got;
-		if (label_work_stopped(w)) {
-			label_ask_free(&a);
-			return err_set(e, ERR_STOP, "stopped; run it again to "
-			               "go on");
-		}
-		body = NULL;
-		got = label_local_answer(w->o->local, &a, &body, &n, e);
-		if (got > 0) {
-			err_wrap(e, "%s", a.id);
-			got = -1;
-		}
-		if (got < 0) {
-			label_ask_free(&a);
-			return -1;
-		}
-		got = take(w, &a, body, n, e);
-		mem_free(body);
-		if (got < 0)
-			return -1;
-		tell(w);
-	}
 }
 
 /* ---- an API, one request an answer ---- */
@@ -450,10 +386,10 @@ static int arrived(struct live *v, struct http_api_reply *r, struct err *e)
 	v->reserved -= label_work_guess(v->w, &a, 0);
 	if (r->err.code == ERR_FORMAT) {	/* too long: paid all the same */
 		log_say(&v->w->o->log, "%s: %s", a.id, r->err.msg);
-		return take(v->w, &a, "", 0, e);
+		return label_work_take(v->w, &a, "", 0, e);
 	}
 	if (!r->err.code && r->status == 200)
-		return take(v->w, &a, r->body, r->n, e);
+		return label_work_take(v->w, &a, r->body, r->n, e);
 	if (r->err.code) {
 		*e = r->err;
 		rc = -1;
@@ -537,7 +473,7 @@ static int run_live(struct label_work *w, struct err *e)
 			bad = err;
 			http_api_stop(v.api);
 		}
-		tell(w);
+		label_work_tell(w);
 	}
 	rc = bad.code ? -1 : 0;
 	if (rc < 0)
@@ -585,8 +521,8 @@ int label_run(const struct label_run_opt *o, const struct label_set *s,
 	if (!(w.state = mem_array(s->n, sizeof(*w.state), e)) ||
 	    label_db_spent(d, &w.spent, e) < 0 || put_rest(&w, e) < 0)
 		goto done;
-	rc = o->wire->who == LABEL_LOCAL ? run_local(&w, e)
-	     : o->batch ? label_batch_run(&w, e) : run_live(&w, e);
+	rc = o->wire->who == LABEL_LOCAL || o->wire->who == LABEL_RULE
+	     ? label_here_run(&w, e) : o->batch ? label_batch_run(&w, e) : run_live(&w, e);
 	t->spent = w.spent;
 done:
 	if (w.state) {

@@ -1,4 +1,4 @@
-/* What label_run.c and label_batch.c share. */
+/* What label_run.c, label_here.c and label_batch.c share. */
 #ifndef R1_LABEL_RUN_IMPL_H
 #define R1_LABEL_RUN_IMPL_H
 
@@ -34,12 +34,18 @@ int label_work_begin(struct label_work *w, size_t i, struct err *e);
 int label_work_keep(struct label_work *w, const struct label_ask *a,
                     const char *body, size_t n, const char *batch,
                     struct err *e);
+/* Keeps an answer, then uses it, which may queue more; a is taken over. */
+int label_work_take(struct label_work *w, struct label_ask *a,
+                    const char *body, size_t n, struct err *e);
+void label_work_tell(const struct label_work *w);	/* how far it is */
 /* Forgets what was learned, not what is kept. */
 void label_work_reset(struct label_work *w);
 int label_work_stopped(const struct label_work *w);
 double label_work_guess(const struct label_work *w, const struct label_ask *a,
                         int batch);
 
+/* Everything by what runs here: a model, or a rule. */
+int label_here_run(struct label_work *w, struct err *e);
 /* Everything through batches. */
 int label_batch_run(struct label_work *w, struct err *e);
 

@@ -1,6 +1,7 @@
 #include "label_wire.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "json.h"
@@ -79,6 +80,34 @@ json_t *label_wire_body(const struct label_wire *w, const struct label_ask *a,
 }
 
 /* ---- answers ---- */
+
+int label_wire_message(json_t *obj, const struct label_usage *use, json_t *fit,
+                       char **body, size_t *n, struct err *e)
+{
+	char *text = obj ? json_dumps(obj, JSON_COMPACT) : NULL, *all = NULL;
+	json_t *msg = json_pack("{s:s,s:[{s:s,s:s}],s:{s:I,s:I,s:I},s:o*}",
+		"stop_reason", "end_turn", "content", "type", "text", "text",
+		text ? text : "", "usage", "input_tokens",
+		(json_int_t)use->input, "cache_read_input_tokens",
+		(json_int_t)use->cache_read, "output_tokens",
+		(json_int_t)use->output, "fit", fit);
+	int rc = -1;
+
+	if (msg && text)
+		all = json_dumps(msg, JSON_COMPACT | JSON_REAL_PRECISION(6));
+	if (all) {
+		*n = strlen(all);
+		*body = mem_strndup(all, *n, e);
+		rc = *body ? 0 : -1;
+	} else {
+		err_set(e, ERR_MEM, "no memory for an answer");
+	}
+	free(text);
+	free(all);
+	json_decref(msg);
+	json_decref(obj);
+	return rc;
+}
 
 static int64_t count(const json_t *obj, const char *key)
 {

@@ -5,6 +5,7 @@
  *   openai     POST BASE/chat/completions, as OpenAI, vLLM, llama.cpp's server
  *              and Ollama understand it
  *   local      label_local.h; its answers are kept in the same way
+ *   tokens     label_tokens.h; so are these
  */
 #ifndef R1_LABEL_WIRE_H
 #define R1_LABEL_WIRE_H
@@ -16,7 +17,9 @@
 #include "err.h"
 #include "label.h"
 
-enum label_provider { LABEL_ANTHROPIC, LABEL_OPENAI, LABEL_LOCAL };
+enum label_provider {
+	LABEL_ANTHROPIC, LABEL_OPENAI, LABEL_LOCAL, LABEL_RULE
+};
 
 struct label_wire {
 	enum label_provider who;
@@ -49,6 +52,12 @@ json_t *label_wire_body(const struct label_wire *w, const struct label_ask *a,
 int label_wire_read(const struct label_wire *w, const char *body, size_t n,
                     char **text, size_t *n_text, struct label_usage *use,
                     struct err *e);
+
+/* An answer of one's own as Anthropic would send it: obj as its text, use, and
+ * fit (or NULL) as a member "fit": what judgements rest on. obj and fit are taken
+ * over, NULL obj is out of memory. *body, *n bytes, for mem_free. */
+int label_wire_message(json_t *obj, const struct label_usage *use, json_t *fit,
+                       char **body, size_t *n, struct err *e);
 
 /* What an error's body says, one line without `secret` (may be NULL), into
  * out[size]; "" when nothing. */

@@ -17,8 +17,8 @@ struct model_many {
 	float *last, *logits;	/* device: [n_block, d_model], [.., n_vocab] */
 	size_t *n;		/* tokens of each text */
 	/* a pass: sequence i is part of more[which[i]] */
-	uint32_t *ids, *targets;	/* [ROWS] */
-	double *ce;			/* [ROWS] */
+	uint32_t *ids, *targets;	/* [ROWS], [n_block] */
+	double *ce, **place;		/* [n_block]; where those go */
 	size_t *start, *past, *row, *to, *which;
 	size_t n_seqs;
 };
@@ -64,8 +64,9 @@ struct model_many *model_many_new(struct model *m, size_t n_texts,
 	    !(g->run = model_run_new(m, ROWS, e)) ||
 	    !(g->n = mem_array(n_texts, sizeof(*g->n), e)) ||
 	    !(g->ids = mem_array(ROWS, sizeof(*g->ids), e)) ||
-	    !(g->targets = mem_array(ROWS, sizeof(*g->targets), e)) ||
-	    !(g->ce = mem_array(ROWS, sizeof(*g->ce), e)) ||
+	    !(g->targets = mem_array(g->n_block, sizeof(*g->targets), e)) ||
+	    !(g->ce = mem_array(g->n_block, sizeof(*g->ce), e)) ||
+	    !(g->place = mem_array(g->n_block, sizeof(*g->place), e)) ||
 	    !(g->start = mem_array(n_texts + 1, sizeof(*g->start), e)) ||
 	    !(g->past = mem_array(n_texts, sizeof(*g->past), e)) ||
 	    !(g->row = mem_array(n_texts, sizeof(*g->row), e)) ||
@@ -98,6 +99,7 @@ void model_many_free(struct model_many *g)
 	mem_free(g->ids);
 	mem_free(g->targets);
 	mem_free(g->ce);
+	mem_free(g->place);
 	mem_free(g->start);
 	mem_free(g->past);
 	mem_free(g->row);
@@ -196,42 +198,54 @@ static int give_logits(struct model_many *g, const struct model_more *more,
 	return 0;
 }
 
-/* Cross-entropies of the pass' rows, when a text wants them. */
+/* Rows of `last` whose cross-entropies go to place[]. */
+static int close_ce(struct model_many *g, size_t n, struct err *e)
+{
+	size_t i;
+
+	if (n == 0)
+		return 0;
+	if (model_logits(g->run, g->last, n, g->logits, e) < 0 ||
+	    dev_ops(g->m->dev)->xent(g->m->dev, g->logits, NULL, n,
+	                             model_cfg(g->m)->n_vocab, g->targets,
+	                             g->ce, NULL, NULL, e) < 0)
+		return -1;
+	for (i = 0; i < n; i++)
+		*g->place[i] = g->ce[i];
+	return 0;
+}
+
+/* Cross-entropies of the rows of this pass that have a target; no others cost
+ * logits. */
 static int give_ce(struct model_many *g, const struct model_more *more,
                    const size_t *fed, struct err *e)
 {
-	const struct model_cfg *c = model_cfg(g->m);
-	size_t n = g->start[g->n_seqs], at, part, i, j;
-	int any = 0;
+	size_t d = model_cfg(g->m)->d_model, n = 0, i, at;
 
 	for (i = 0; i < g->n_seqs; i++) {
 		const struct model_more *x = &more[g->which[i]];
-		size_t len = g->start[i + 1] - g->start[i];
+		size_t row = g->start[i];
 
-		any |= x->targets != NULL;
-		for (j = 0; j < len; j++)
-			g->targets[g->start[i] + j] = x->targets
-				? x->targets[fed[g->which[i]] - len + j]
-				: UINT32_MAX;
+		at = fed[g->which[i]] - (g->start[i + 1] - row);
+		for (; x->targets && row < g->start[i + 1]; row++, at++) {
+			x->ce[at] = 0;
+			if (x->targets[at] == UINT32_MAX)
+				continue;
+			if (dev_ops(g->m->dev)->copy(g->m->dev, g->last + n * d,
+			                             model_resid(g->run) +
+			                             row * d, d *
+			                             sizeof(float), e) < 0)
+				return -1;
+			g->targets[n] = x->targets[at];
+			g->place[n++] = &x->ce[at];
+			if (n == g->n_block) {
+				if (close_ce(g, n, e) < 0)
+					return -1;
+				n = 0;
+			}
+		}
 	}
-	for (at = 0; any && at < n; at += part) {
-		part = n - at < g->n_block ? n - at : g->n_block;
-		if (model_logits(g->run, model_resid(g->run) + at * c->d_model,
-		                 part, g->logits, e) < 0 ||
-		    dev_ops(g->m->dev)->xent(g->m->dev, g->logits, NULL, part,
-		                             c->n_vocab, g->targets + at,
-		                             g->ce + at, NULL, NULL, e) < 0)
-			return -1;
-	}
-	for (i = 0; any && i < g->n_seqs; i++) {
-		const struct model_more *x = &more[g->which[i]];
-		size_t len = g->start[i + 1] - g->start[i];
-
-		for (j = 0; x->targets && j < len; j++)
-			x->ce[fed[g->which[i]] - len + j] =
-				g->ce[g->start[i] + j];
-	}
-	return 0;
+	return close_ce(g, n, e);
 }
 
 int model_many_feed(struct model_many *g, const struct model_more *more,

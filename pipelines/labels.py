@@ -157,15 +157,36 @@ def agreement(path, *sheets):
 
 # ---- the report -------------------------------------------------------------------
 
-def scores(db):
+def labellers(db):
+    """Who labelled, models before the rule: (model, prompt, labels, failed)."""
+    return db.execute("SELECT model_name, prompt_version, sum(state = 'ok'), sum(state = 'failed') FROM label "
+                      "WHERE state != 'dead' GROUP BY 1, 2 ORDER BY prompt_version = 'tokens', 1, 2").fetchall()
+
+
+def scores(db, model, prompt):
     """Pooled over all items, and how many latents are above chance by themselves."""
     for kind in ("detection", "fuzzing"):
-        rows = db.execute("SELECT * FROM score WHERE scorer = ?", (kind,)).fetchall()
+        rows = db.execute("SELECT * FROM score WHERE scorer = ? AND model_name = ? AND prompt_version = ?",
+                          (kind, model, prompt)).fetchall()
         if not rows:
             continue
         pool = balanced(*(sum(r[c] for r in rows) for c in ("hit_on", "n_on", "hit_off", "n_off")))
-        above = sum(r["low"] > 0.5 for r in rows)
-        yield kind, len(rows), pool, above
+        yield kind, len(rows), pool, sum(r["low"] > 0.5 for r in rows)
+
+
+def span(x, f="%.3f"):
+    """A value and its interval."""
+    return "-" if not x else f"{f % x[0]} ({f % x[1]} to {f % x[2]})"
+
+
+def compared(db):
+    """A row for each labeller and test."""
+    rows = []
+    for model, prompt, _, _ in labellers(db):
+        for kind, n, pool, above in scores(db, model, prompt):
+            w = wilson(above, n)
+            rows.append([f"{model}, {prompt}", kind, n, span(pool), span([100 * x for x in w], "%.0f %%")])
+    return list(table(["labeller", "test", "labels", "balanced accuracy", "above chance by themselves"], rows))
 
 
 def by_share(db, part):
@@ -181,31 +202,37 @@ def report(path, *args):
     meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
     one = lambda q: db.execute(q).fetchone()[0] or 0    # noqa: E731
     n, dead = one("SELECT count(*) FROM feature"), one("SELECT sum(dead) FROM feature")
-    good = one("SELECT count(*) FROM label WHERE state = 'ok'")
+    good = one("SELECT count(*) FROM best")
     failed = one("SELECT count(*) FROM label WHERE state = 'failed'")
-    who = [r[0] for r in db.execute("SELECT DISTINCT model_name FROM label WHERE state = 'ok' ORDER BY 1")]
+    who = list(dict.fromkeys(r[0] for r in labellers(db) if r[2]))
     say = [f"# {v['release']}, profile {v['profile']}: what the latents do", "",
            f"{n} latents, counted over {meta.get('positions', '?')} positions; {good} of them were labelled "
            f"by {', '.join(who) or 'nobody'}, {failed} labels failed. This is a sample: "
            f"`{v['labels']}`.", "", "## In short", "",
            f"- {dead} latents ({100 * dead / max(n, 1):.1f} %) never fired on this corpus."]
-    for kind, count, pool, above in scores(db):
-        if pool:
-            say += [f"- {kind.capitalize()}: balanced accuracy {pool[0]:.3f} over all items of {count} labels "
-                    f"(95 % interval {pool[1]:.3f} to {pool[2]:.3f}; chance is 0.5). {above} labels "
-                    f"({100 * above / count:.0f} %) are above chance by themselves; 2.5 % would be by luck."]
+    for model, prompt, _, _ in labellers(db)[:1]:
+        for kind, count, pool, above in scores(db, model, prompt):
+            if pool:
+                say += [f"- {kind.capitalize()}: balanced accuracy {pool[0]:.3f} over all items of {count} labels "
+                        f"(95 % interval {pool[1]:.3f} to {pool[2]:.3f}; chance is 0.5). {above} labels "
+                        f"({100 * above / count:.0f} %) are above chance by themselves; 2.5 % would be by luck."]
     usd = one("SELECT sum(usd) FROM reply")
     say += [f"- {one('SELECT count(*) FROM reply')} answers cost {usd:.4f} dollars"
             + (f", {usd / good:.5f} a label." if good else "."),
             "- Rate the labels in [review.csv](review.csv) and run `make agreement`; "
-            "[latents](latents/index.html#/all?show=labelled) shows them with their contexts.", "", "## Layers", ""]
+            "[latents](latents/index.html#/all?show=labelled) shows them with their contexts.", "",
+            "## Labellers", "", "The rule `tokens` names the tokens a latent is most often active on and finds them in "
+            "texts (labeler(1)): labels are worth what they add to it. 95 % intervals.", ""]
+    say += compared(db) + ["", "## Layers", ""]
     say += table(["layer", "latents", "never fired", "labelled", "detection", "fuzzing"], [
         [r["layer"], r["n"], r["dead"] or 0, r["labels"], number(r["d"]), number(r["z"])]
         for r in db.execute(
-            "SELECT f.layer, count(*) AS n, sum(dead) AS dead, (SELECT count(*) FROM label l WHERE "
-            "l.layer = f.layer AND state = 'ok') AS labels, (SELECT avg(balanced_accuracy) FROM score s "
-            "WHERE s.layer = f.layer AND scorer = 'detection') AS d, (SELECT avg(balanced_accuracy) FROM "
-            "score s WHERE s.layer = f.layer AND scorer = 'fuzzing') AS z FROM feature f GROUP BY 1")])
+            "SELECT f.layer, count(*) AS n, sum(dead) AS dead, (SELECT count(*) FROM best l WHERE "
+            "l.layer = f.layer) AS labels, (SELECT avg(balanced_accuracy) FROM score s "
+            "JOIN best USING (layer, feature_id, model_name, prompt_version) WHERE s.layer = f.layer AND "
+            "scorer = 'detection') AS d, (SELECT avg(balanced_accuracy) FROM score s JOIN best USING (layer, "
+            "feature_id, model_name, prompt_version) WHERE s.layer = f.layer AND scorer = 'fuzzing') AS z "
+            "FROM feature f GROUP BY 1")])
     say += ["", "## Reasoning", "", "Labels tagged with a step of reasoning, as far as the labeller can be "
             "trusted (its own scores are beside):", ""]
     tagged = db.execute(

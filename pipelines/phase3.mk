@@ -20,6 +20,8 @@ BROWSE ?= $(BIN)/r1browse
 LABELS := pipelines/labels.py
 $(call by_profile,EX_TOKENS EX_OPTS LABEL_PER_LAYER LABEL_OPTS)
 LABEL_PROVIDER ?= local
+# A labeller of one's own need not know the database.
+labeller := $(filter-out $(BIN)/labeler,$(LABELER))
 LABEL_MODEL ?=
 REVIEW ?= 60
 
@@ -39,11 +41,12 @@ labels_db = $(D)/labels/$$(cat $(D)/ckpt.sums $(D)/model.path | sha256sum | cut 
 label_model = $(if $(filter local,$(LABEL_PROVIDER)),$(model),'$(LABEL_MODEL)')
 $(eval $(call stamp,labels,$(call program,$(LABELER)) $(LABELER_OPTS) $(LABEL_MODEL)))
 ask = $(LABELER) --model $(label_model) --tokenizer $(model) $(LABELER_OPTS) $(threads) --db "$$db" <$(D)/examples.ex
+# What a rule can do that knows tokens alone, to compare with.
+rule = $(if $(labeller),,$(BIN)/labeler --provider tokens --tokenizer $(model) --per-layer $(LABEL_PER_LAYER) --seed $(SEED) \
+	$(LABEL_OPTS) --to none --db "$$db" <$(D)/examples.ex && )
 $(D)/labels.lab: $(D)/examples.ex $(D)/model.path $(D)/.want/labels
-	$(call say,LABEL)mkdir -p $(D)/labels && db=$(labels_db) && export db && $(call into,$(launch)$(ask))
+	$(call say,LABEL)mkdir -p $(D)/labels && db=$(labels_db) && export db && $(rule)$(call into,$(launch)$(ask))
 
-# A labeller of one's own need not know the database.
-labeller := $(filter-out $(BIN)/labeler,$(LABELER))
 $(D)/features.sqlite: $(D)/labels.lab
 	@db=$(if $(labeller),$@.tmp && rm -f "$$db",$(labels_db)) && $(if $(labeller),$(BIN)/labeler --import $(D)/labels.lab --model '$(notdir $(labeller))' \
 		--tokenizer $(model) --to none --db "$$db" <$(D)/examples.ex && )$(PYTHON) $(LABELS) vacuum "$$db" $@.part && mv -f $@.part $@ && rm -f $@.tmp

@@ -18,7 +18,10 @@ steps() { sed -n 's/^  \([A-Z]*\) .*/\1/p' "$1" | tr '\n' ' '; }
 
 check "phase 3 from nothing" phase3 "$S/a" ""
 n=$(asked)
-check "every layer has its sample" test "$(sqlite3 "$S/a/$P/features.sqlite" "select count(*) from label where state = 'ok'")" = 8
+check "every layer has its sample" test "$(sqlite3 "$S/a/$P/features.sqlite" "select count(*) from label where model_name = 'good' and state = 'ok'")" = 8
+check "and the rule names the same" test "$(sqlite3 "$S/a/$P/features.sqlite" "select count(*) from label l join label r using (layer, feature_id) where l.model_name = 'good' and r.model_name = 'tokens' and r.state = 'ok'")" = 8
+check "a model's label comes before the rule's" test "$(sqlite3 "$S/a/$P/features.sqlite" "select group_concat(distinct model_name) from best")" = good
+check "the report compares them" grep -q '^| tokens, tokens | fuzzing | 8 | 0\.[0-9]* (0\.[0-9]* to ' "$S/a/$P/phase3.md"
 check "the report tells what there is" grep -q '^- Detection: balanced accuracy 0\.[0-9]* over all items of 8 labels' "$S/a/$P/phase3.md"
 check "the pages have them" test "$(cat "$S/a/$P"/latents/data/*/index.js | grep -c '^[^"]*"[^"]*","')" = 8
 check "and the overview counts them" grep -q '"labelled":2.*"labelled":2.*"labelled":2.*"labelled":2' "$S/a/$P/latents/data/corpus.js"
