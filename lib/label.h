@@ -87,18 +87,20 @@ int label_form_parse(enum label_form f, size_t n_items, const char *text,
 
 /*
  * A prompt is a text file: lines that begin with # in front are comments; a
- * line "@system" and a line "@user" begin its parts. {examples}, {marked}, {tokens},
- * {promoted}, {suppressed}, {where}, {tags}, {label}, {items} and {n} are filled
- * in. The rest is for a local model: parts "@explanation" and "@label" are how
- * these begin in an answer; with "@given" and "@plain" it is not asked for
- * judgements, but how much likelier the one makes an item behind it than the
- * other does (label_local.h).
+ * line "@system" and a line "@user" begin its parts. {examples}, {marked},
+ * {tokens}, {promoted}, {suppressed}, {where}, {tags}, {label}, {items} and {n}
+ * are filled in. The rest is for a local model (label_local.h): parts
+ * "@explanation" and "@label" are how these begin in an answer. With "@given" and
+ * "@plain" it is measured by how much likelier the one makes a text behind it than
+ * the other does, in place of asking for judgements; and a label is chosen by it,
+ * of the model's own and those in the lines of "@candidate".
  */
 struct label_prompt {
 	char *version;		/* its name, or NAME@DIGEST of a user's file */
 	char *system, *user;
 	char *begin[2];		/* explanation, label; or NULL */
 	char *given, *plain;	/* both or neither */
+	char *candidate;	/* or NULL */
 };
 
 /* name: one of those built in (data/prompts/label), or a path (it holds a
@@ -135,9 +137,9 @@ struct label_ask {
 	int attempt;		/* from 1 */
 	char *system, *user;
 	const char *begin[2];	/* of the prompt, "" for nothing */
-	/* for who is not asked but measures, or NULL */
-	char *given, *plain;
-	struct label_text *item;	/* n_items */
+	/* for who measures, or NULL; a label that is not known yet is \1 */
+	char *given, *plain, *candidate;
+	struct label_text *item;	/* n_items: judged, or shown */
 };
 
 void label_ask_free(struct label_ask *a);

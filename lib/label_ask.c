@@ -341,6 +341,7 @@ void label_ask_free(struct label_ask *a)
 	mem_free(a->item);
 	mem_free(a->given);
 	mem_free(a->plain);
+	mem_free(a->candidate);
 	mem_free(a->system);
 	mem_free(a->user);
 	*a = (struct label_ask){ 0 };
@@ -364,6 +365,8 @@ static int set_id(const struct label_plan *p, struct label_ask *a,
 	if (rc == 0 && a->given && (text_str(&t, a->given, e) < 0 ||
 	                            text_str(&t, a->plain, e) < 0))
 		rc = -1;
+	if (rc == 0 && a->candidate)
+		rc = text_str(&t, a->candidate, e);
 	if (rc == 0)
 		rc = sha256_bytes(t.s, t.n, hex, e);
 	if (rc == 0)
@@ -393,7 +396,7 @@ static int raw_item(struct label_text *out, const struct fill *x,
 	out->s = t.s;
 	out->n = t.n;
 	out->mark = (uint8_t *)mark.s;
-	if (x->kind != LABEL_FUZZ) {
+	if (x->kind == LABEL_DETECT) {
 		mem_free(mark.s);
 		out->mark = NULL;
 	}
@@ -407,7 +410,8 @@ static int fill_items(const struct label_prompt *q, struct fill *x,
 
 	if (!(a->item = mem_array(x->n, sizeof(*a->item), e)) ||
 	    !(a->given = fill_in(q->given, x, e)) ||
-	    !(a->plain = fill_in(q->plain, x, e)))
+	    !(a->plain = fill_in(q->plain, x, e)) ||
+	    (q->candidate && !(a->candidate = fill_in(q->candidate, x, e))))
 		return -1;
 	for (i = 0; i < x->n; i++)
 		if (raw_item(&a->item[i], x, &x->items[i], e) < 0)
@@ -450,9 +454,23 @@ int label_ask_label(const struct label_plan *p, const struct label_feature *f,
                     struct label_ask *a, struct err *e)
 {
 	struct fill x = { .p = p, .f = f, .kind = LABEL_LABEL };
+	size_t n = f->show.n < p->n_show ? f->show.n : p->n_show, i;
+	struct label_item *items = NULL;
+	int rc;
 
 	*a = (struct label_ask){ .form = LABEL_FORM_LABEL };
-	return build(p, &x, a, e);
+	if (p->prompt[LABEL_LABEL].given && n) {
+		if (!(items = mem_array(n, sizeof(*items), e)))
+			return -1;
+		for (i = 0; i < n; i++)
+			items[i] = (struct label_item){ &f->show.c[i], 1, 0 };
+		x.items = items;
+		x.n = a->n_items = n;
+		x.label = "\1";
+	}
+	rc = build(p, &x, a, e);
+	mem_free(items);
+	return rc;
 }
 
 int label_ask_items(const struct label_plan *p, const struct label_feature *f,

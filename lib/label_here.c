@@ -18,7 +18,8 @@ static size_t next_few(struct label_work *w, struct label_ask *a, size_t n)
 
 	for (i = w->n_queue; i-- && k < n;)
 		if (!k || w->queue[i].kind == a[0].kind ||
-		    (w->queue[i].given && a[0].given)) {
+		    (w->queue[i].form == a[0].form && w->queue[i].given &&
+		     a[0].given)) {
 			a[k++] = w->queue[i];
 			w->queue[i] = (struct label_ask){ 0 };
 			keep = i;

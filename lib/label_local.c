@@ -9,7 +9,7 @@
 #include "label_wire.h"
 #include "mem.h"
 
-enum { WHY_MOST = 40, NAME_MOST = 16 };	/* tokens of the strings */
+enum { WHY_MOST = 40, NAME_MOST = 16, CANDIDATES = 8 };	/* tokens of the strings */
 
 struct label_local {
 	const struct tok *t;
@@ -66,6 +66,30 @@ void label_local_free(struct label_local *l)
 size_t label_local_at_once(const struct label_local *l)
 {
 	return label_decode_at_once(l->d);
+}
+
+/* ---- what is measured ---- */
+
+/* How well g fits: of a text the most that two neighbouring tokens gain, of marks
+ * by how much the marked tokens gain more than the others. */
+static double fit_of(const struct label_gain *g, const uint8_t *mark)
+{
+	double best = -HUGE_VAL, last = 0, sum[2] = { 0, 0 };
+	size_t i, n[2] = { 0, 0 };
+
+	for (i = 0; i < g->n_tokens; i++) {
+		int in = mark && mark[g->at[i]];
+		double pair = i ? (g->gain[i] + last) / 2 : g->gain[i];
+
+		best = pair > best ? pair : best;
+		last = g->gain[i];
+		sum[in] += g->gain[i];
+		n[in]++;
+	}
+	if (!mark)
+		return best;
+	return (n[1] ? sum[1] / (double)n[1] : 0) -
+	       (n[0] ? sum[0] / (double)n[0] : 0);
 }
 
 /* ---- prompts that are answered ---- */
@@ -150,22 +174,116 @@ static json_t *bits_of(const struct label_line *x)
 	return json_pack("{s:o}", "results", list);
 }
 
-static json_t *label_of(const struct label_ask *a, const struct label_line *x)
+static json_t *label_of(const struct label_line *x, const char *why,
+                        const char *label)
 {
-	static const char *const key[] = { "explanation", "label" };
-	json_t *obj = json_pack("{s:[s]}", "tags", label_tags[x->picked[0]]);
-	char *text;
+	json_t *obj = json_pack("{s:s,s:s,s:[s]}", "explanation", why, "label",
+	                        label, "tags", label_tags[x->picked[0]]);
 	int i;
 
-	for (i = 0; i < 2; i++) {
-		text = mem_printf(NULL, "%s%s", a->begin[i], x->said[i]);
-		json_object_set_new(obj, key[i], json_string(text ? text : ""));
-		mem_free(text);
-	}
 	for (i = 0; i < 3; i++)
 		json_object_set_new(obj, marks[i],
 		                    json_integer(x->picked[i + 1]));
 	return obj;
+}
+
+/* The label under which the marked tokens of the contexts shown gain most over the
+ * others: cand[], n of them, are taken over, but for the one returned. *log: what
+ * each of them did. */
+static char *choose(struct label_local *l, const struct label_ask *a,
+                    char **cand, size_t n, json_t **log, struct err *e)
+{
+	struct label_gain *g = mem_array(n * a->n_items, sizeof(*g), e);
+	char *given[CANDIDATES] = { NULL }, *best = NULL;
+	const char *hole = strchr(a->given, 1);
+	double most = -HUGE_VAL, sum;
+	size_t i, k, at = 0;
+	int rc = g ? 0 : -1;
+
+	for (i = 0; rc == 0 && i < n; i++) {
+		given[i] = hole ? mem_printf(e, "%.*s%s%s",
+		                             (int)(hole - a->given), a->given,
+		                             cand[i], hole + 1)
+		                : mem_strdup(a->given, e);
+		rc = given[i] ? 0 : -1;
+		for (k = 0; rc == 0 && k < a->n_items; k++)
+			g[at++] = (struct label_gain){ .name = a->id,
+				.given = given[i], .plain = a->plain,
+				.text = a->item[k].s, .n = a->item[k].n };
+	}
+	if (rc == 0)
+		rc = label_decode_gain(l->d, g, at, e);
+	*log = rc == 0 ? json_array() : NULL;
+	for (i = 0; rc == 0 && i < n; i++) {
+		for (sum = 0, k = 0; k < a->n_items; k++)
+			sum += fit_of(&g[i * a->n_items + k], a->item[k].mark);
+		sum /= (double)a->n_items;
+		json_array_append_new(*log, json_pack("{s:s,s:f}", "label",
+		                      cand[i], "gain", sum));
+		if (sum > most) {
+			most = sum;
+			best = cand[i];
+		}
+	}
+	for (i = 0; i < n; i++) {
+		if (cand[i] != best)
+			mem_free(cand[i]);
+		mem_free(given[i]);
+	}
+	for (i = 0; i < at; i++) {
+		mem_free(g[i].gain);
+		mem_free(g[i].at);
+	}
+	mem_free(g);
+	return best;
+}
+
+/* The label of a: the model's own, or a candidate that does better. */
+static char *find_label(struct label_local *l, const struct label_ask *a,
+                        char *own, json_t **log, struct err *e)
+{
+	char *cand[CANDIDATES] = { own };
+	const char *s = a->candidate, *nl;
+	size_t n = 1;
+
+	*log = NULL;
+	if (!own || !s || !a->given || !a->n_items)
+		return own;
+	for (; n < CANDIDATES && *s; s = *nl ? nl + 1 : nl, n++) {
+		nl = strchrnul(s, '\n');
+		if (!(cand[n] = mem_strndup(s, (size_t)(nl - s), e)))
+			break;
+	}
+	return choose(l, a, cand, n, log, e);
+}
+
+/* A line's answer as a body. */
+static int finish(struct label_local *l, const struct label_ask *a,
+                  const struct label_line *x, char **body, size_t *len,
+                  struct err *e)
+{
+	const struct label_usage u = {
+		.input = (int64_t)(x->n_text - x->n_shared),
+		.cache_read = (int64_t)x->n_shared,
+		.output = (int64_t)(x->n - x->n_text)
+	};
+	char *why, *label;
+	json_t *log;
+	int rc = -1;
+
+	if (a->form == LABEL_FORM_BITS)
+		return label_wire_message(bits_of(x), &u, NULL, body, len, e);
+	why = mem_printf(e, "%s%s", a->begin[0], x->said[0]);
+	label = find_label(l, a, mem_printf(e, "%s%s", a->begin[1], x->said[1]),
+	                   &log, e);
+	if (why && label)
+		rc = label_wire_message(label_of(x, why, label), &u, log, body,
+		                        len, e);
+	else
+		json_decref(log);
+	mem_free(why);
+	mem_free(label);
+	return rc;
 }
 
 static int by_words(struct label_local *l, const struct label_ask *a, size_t n,
@@ -186,13 +304,7 @@ static int by_words(struct label_local *l, const struct label_ask *a, size_t n,
 	if (rc == 0)
 		rc = label_decode_run(l->d, x, n, e);
 	for (i = 0; rc == 0 && i < n; i++)
-		rc = label_wire_message(a[i].form == LABEL_FORM_BITS
-		                        ? bits_of(&x[i]) : label_of(&a[i], &x[i]),
-		                        &(struct label_usage){
-			.input = (int64_t)(x[i].n_text - x[i].n_shared),
-			.cache_read = (int64_t)x[i].n_shared,
-			.output = (int64_t)(x[i].n - x[i].n_text)
-		}, NULL, &body[i], &len[i], e);
+		rc = finish(l, &a[i], &x[i], &body[i], &len[i], e);
 	for (i = 0; x && i < n; i++)
 		label_line_free(&x[i]);
 	mem_free(x);
@@ -200,28 +312,6 @@ static int by_words(struct label_local *l, const struct label_ask *a, size_t n,
 }
 
 /* ---- items that are measured ---- */
-
-/* How well g fits: of a text the most that two neighbouring tokens gain, of marks
- * by how much the marked tokens gain more than the others. */
-static double fit_of(const struct label_gain *g, const uint8_t *mark)
-{
-	double best = -HUGE_VAL, last = 0, sum[2] = { 0, 0 };
-	size_t i, n[2] = { 0, 0 };
-
-	for (i = 0; i < g->n_tokens; i++) {
-		int in = mark && mark[g->at[i]];
-		double pair = i ? (g->gain[i] + last) / 2 : g->gain[i];
-
-		best = pair > best ? pair : best;
-		last = g->gain[i];
-		sum[in] += g->gain[i];
-		n[in]++;
-	}
-	if (!mark)
-		return best;
-	return (n[1] ? sum[1] / (double)n[1] : 0) -
-	       (n[0] ? sum[0] / (double)n[0] : 0);
-}
 
 static int descending(const void *a, const void *b)
 {
@@ -291,8 +381,8 @@ int label_local_answer(struct label_local *l, const struct label_ask *a,
 
 	for (i = 0; i < n; i++)
 		body[i] = NULL;
-	rc = a[0].given ? by_gain(l, a, n, body, len, e)
-	                : by_words(l, a, n, body, len, e);
+	rc = a[0].form == LABEL_FORM_BITS && a[0].given ? by_gain(l, a, n, body, len, e)
+		     : by_words(l, a, n, body, len, e);
 	for (i = 0; rc < 0 && i < n; i++) {
 		mem_free(body[i]);
 		body[i] = NULL;

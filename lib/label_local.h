@@ -5,13 +5,16 @@
  * constraint (label_decode), so an answer has its form, and nothing else speaks
  * for it.
  *
- * Judgements come in another way where the prompt has parts @given and @plain, for
- * small models can hardly say whether a label fits a text: how much likelier does
- * @given, which names it, make the tokens of an item than @plain? (Pointwise mutual
- * information; delphi's surprisal scorer compares the same two.) Of the items of
- * a request the half is said to have the latent that gains most, in two
- * neighbouring tokens, or in the marked tokens over the others; all who answer
- * prompts are told that it is about half.
+ * Small models can hardly say whether a label fits a text, so where a prompt has
+ * parts @given and @plain it is measured: how much likelier does @given, which
+ * names the label, make the tokens of a text than @plain? (Pointwise mutual
+ * information; delphi's surprisal scorer compares the same two.) Of the items of a
+ * request the half is said to have the latent that gains most, in two neighbouring
+ * tokens, or in the marked tokens over the others; all who answer prompts are told
+ * that it is about half. And of the model's own label and those in @candidate that
+ * one is the answer under which the marked tokens of the contexts shown gain most
+ * over the others; tags and marks are what the model says behind its own. A body's
+ * member "fit" holds what was measured.
  */
 #ifndef R1_LABEL_LOCAL_H
 #define R1_LABEL_LOCAL_H

@@ -55,6 +55,7 @@ static int read_prompt(struct label_prompt *p, const char *name,
 
 	p->begin[0] = part_of(text, n, "@explanation", name, NULL);
 	p->begin[1] = part_of(text, n, "@label", name, NULL);
+	p->candidate = part_of(text, n, "@candidate", name, NULL);
 	p->given = part_of(text, n, "@given", name, NULL);
 	if (p->given && !(p->plain = part_of(text, n, "@plain", name, e)))
 		return -1;
@@ -106,5 +107,6 @@ void label_prompt_free(struct label_prompt *p)
 	mem_free(p->begin[1]);
 	mem_free(p->given);
 	mem_free(p->plain);
+	mem_free(p->candidate);
 	*p = (struct label_prompt){ 0 };
 }

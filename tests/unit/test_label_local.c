@@ -16,7 +16,7 @@
 #include "mem.h"
 #include "par.h"
 
-enum { TEXTS = 10, ASKS = 3 };
+enum { TEXTS = 10, LINES = 3 };
 
 static struct err e;
 static struct dev *cpu;
@@ -123,7 +123,7 @@ static void gains_tell_where_a_label_fits(void **state)
 	size_t n[2], i, k, hits = 0;
 	char *body[2];
 	json_t *msg[2], *answer, *bits, *fit;
-	double usage = 0;
+	double usage;
 
 	(void)state;
 	assert_non_null(l);
@@ -138,7 +138,6 @@ static void gains_tell_where_a_label_fits(void **state)
 		for (hits = i = 0; i < a[k].n_items; i++)
 			hits += (json_integer_value(json_array_get(bits, i)) == 1)
 			        == (k ? i % 2 == 0 : i < TEXTS / 2);
-		print_message("%zu of %zu\n", hits, a[k].n_items);
 		assert_true(hits >= a[k].n_items - 2 * !k);
 		json_decref(answer);
 	}
@@ -153,55 +152,54 @@ static void gains_tell_where_a_label_fits(void **state)
 	label_local_free(l);
 }
 
-/* Gains against a forward pass over the whole text alone. */
+/* Gains of some tokens against one text at a time. */
 static void gains_are_differences_of_cross_entropies(void **state)
 {
+	enum { LOOKED_AT = 3 };
 	struct label_decode *d = label_decode_new(model, tok, 256, &e);
 	struct label_gain g[2] = { { .name = "a", .given = GIVEN, .plain = PLAIN,
-	                             .text = texts[2], .n = strlen(texts[2]) },
+	                             .text = texts[6], .n = strlen(texts[6]) },
 	                           { .name = "b", .given = GIVEN, .plain = PLAIN,
-	                             .text = texts[6], .n = strlen(texts[6]) } };
+	                             .text = texts[2], .n = strlen(texts[2]) } };
 	struct model_gen *gen = model_gen_new(model, 256, &e);
 	float *logits = mem_array(model_cfg(model)->n_vocab, sizeof(float), &e);
 	struct tok_work *w = tok_work_new(tok, &e);
-	size_t i, k, n, cap = 0, front, v;
+	size_t i, n, cap = 0, front, v;
 	uint32_t *ids = NULL;
-	double ce[2][64];
+	double ce[2][LOOKED_AT];
 	int h;
 
 	(void)state;
 	assert_non_null(d);
 	assert_int_equal(label_decode_gain(d, g, 2, &e), 0);
-	for (k = 0; k < 2; k++) {
-		for (h = 0; h < 2; h++) {
-			n = 0;
-			assert_int_equal(tok_encode(tok, w, h ? PLAIN : GIVEN,
-			                 strlen(h ? PLAIN : GIVEN), 0, &ids, &n,
-			                 &cap, &e), 0);
-			front = n;
-			assert_int_equal(tok_encode(tok, w, g[k].text, g[k].n, 0,
-			                 &ids, &n, &cap, &e), 0);
-			assert_int_equal(n - front, g[k].n_tokens);
-			model_gen_cut(gen, 0);
-			for (i = 0; i + 1 < n; i++) {
-				double sum = 0;
+	for (h = 0; h < 2; h++) {
+		const char *before = h ? PLAIN : GIVEN;
 
-				assert_int_equal(model_gen_feed(gen, &ids[i], 1,
-				                 logits, NULL, NULL, &e), 0);
-				if (i + 1 < front)
-					continue;
-				for (v = 0; v < model_cfg(model)->n_vocab; v++)
-					sum += exp((double)logits[v]);
-				ce[h][i + 1 - front] = log(sum) -
-					(double)logits[ids[i + 1]];
-			}
+		n = 0;
+		assert_int_equal(tok_encode(tok, w, before, strlen(before), 0,
+		                            &ids, &n, &cap, &e), 0);
+		front = n;
+		assert_int_equal(tok_encode(tok, w, g[1].text, g[1].n, 0, &ids,
+		                            &n, &cap, &e), 0);
+		assert_int_equal(n - front, g[1].n_tokens);
+		model_gen_cut(gen, 0);
+		for (i = 0; i < LOOKED_AT; i++) {
+			double sum = 0;
+
+			assert_int_equal(model_gen_feed(gen, i ? &ids[front + i - 1]
+			                 : ids, i ? 1 : front, logits, NULL,
+			                 NULL, &e), 0);
+			for (v = 0; v < model_cfg(model)->n_vocab; v++)
+				sum += exp((double)logits[v]);
+			ce[h][i] = log(sum) - (double)logits[ids[front + i]];
 		}
-		for (i = 0; i < g[k].n_tokens; i++)
-			assert_true(fabs(ce[1][i] - ce[0][i] - g[k].gain[i]) <
-			            1e-3);
-		assert_int_equal(g[k].at[0], 0);
-		mem_free(g[k].gain);
-		mem_free(g[k].at);
+	}
+	for (i = 0; i < LOOKED_AT; i++)
+		assert_true(fabs(ce[1][i] - ce[0][i] - g[1].gain[i]) < 1e-3);
+	assert_int_equal(g[1].at[0], 0);
+	for (i = 0; i < 2; i++) {
+		mem_free(g[i].gain);
+		mem_free(g[i].at);
 	}
 	mem_free(ids);
 	mem_free(logits);
@@ -210,52 +208,60 @@ static void gains_are_differences_of_cross_entropies(void **state)
 	label_decode_free(d);
 }
 
-static void an_answer_is_that_of_each_alone(void **state)
+/* A text that names marked words and gives them a digit. */
+static void begin_line(struct label_decode *d, struct label_line *x,
+                       const char *text)
 {
-	static const char *const user[ASKS] = {
-		"Some words are marked: he is slow <<but>> careful. Which?",
+	static const char *const digit[] = { "1", "2", "3", "10" };
+
+	*x = (struct label_line){ .name = "text" };
+	assert_int_equal(label_line_text(d, x, text, strlen(text), TOK_SPECIAL,
+	                                 &e), 0);
+	label_line_put(x, "\nThe marked words are");
+	label_line_say(x, 6);
+	label_line_put(x, "\". Mark:");
+	label_line_pick(x, digit, 4);
+}
+
+static void a_line_goes_on_as_it_does_alone(void **state)
+{
+	static const char *const text[LINES] = {
+		"Some words are marked: he is slow <<but>> careful.",
 		"Some words are marked: <<two>> cups of flour, <<nine>> eggs and "
-		"<<four>> apples. Which are they?",
-		"Some words are marked: in <<Paris>>. Which?"
+		"<<four>> apples.", "Some words are marked: in <<Paris>>."
 	};
-	struct label_local *l = label_local_new(model, tok, 512, &e);
-	struct label_ask a[ASKS];
-	struct label_answer v;
-	char *body[ASKS], *one;
-	size_t len[ASKS], n, i;
-	json_t *msg, *alone, *x, *y;
-	char *text, *other;
+	struct label_decode *d = label_decode_new(model, tok, 256, &e);
+	struct label_line x[LINES], one;
+	size_t i;
 
 	(void)state;
-	assert_non_null(l);
-	assert_in_range(label_local_at_once(l), ASKS, LABEL_DECODE_MAX);
-	for (i = 0; i < ASKS; i++)
-		a[i] = (struct label_ask){ .form = LABEL_FORM_LABEL,
-			.kind = LABEL_LABEL, .system = (char *)"You name words.",
-			.user = (char *)(uintptr_t)user[i],
-			.begin = { "They are", "words such as" } };
-	assert_int_equal(label_local_answer(l, a, ASKS, body, len, &e), 0);
-	for (i = 0; i < ASKS; i++) {
-		assert_int_equal(label_local_answer(l, &a[i], 1, &one, &n, &e), 0);
-		msg = load(body[i], len[i]);
-		alone = load(one, n);
-		x = inner(msg);
-		y = inner(alone);
-		text = json_dumps(x, JSON_SORT_KEYS);
-		other = json_dumps(y, JSON_SORT_KEYS);
-		assert_string_equal(text, other);
-		assert_int_equal(label_form_parse(LABEL_FORM_LABEL, 0, text,
-		                                  strlen(text), &v, &e), 0);
-		assert_true(!strncmp(v.label, "words such as", 13) && v.label[13]);
-		label_answer_free(&v);
-		free(text);
-		free(other);
-		json_decref(x);
-		json_decref(y);
-		json_decref(msg);
-		json_decref(alone);
+	assert_in_range(label_decode_at_once(d), LINES, LABEL_DECODE_MAX);
+	for (i = 0; i < LINES; i++)
+		begin_line(d, &x[i], text[i]);
+	assert_int_equal(label_decode_run(d, x, LINES, &e), 0);
+	for (i = 0; i < LINES; i++) {
+		begin_line(d, &one, text[i]);
+		assert_int_equal(label_decode_run(d, &one, 1, &e), 0);
+		assert_int_equal(x[i].n, one.n);
+		assert_memory_equal(x[i].ids, one.ids, one.n * sizeof(*one.ids));
+		assert_string_equal(x[i].said[0], one.said[0]);
+		assert_true(*one.said[0]);
+		assert_int_equal(x[i].picked[0], one.picked[0]);
+		label_line_free(&one);
+		label_line_free(&x[i]);
 	}
-	/* judgements in words, and a prompt that is too long */
+	label_decode_free(d);
+}
+
+static void judgements_in_words(void **state)
+{
+	struct label_local *l = label_local_new(model, tok, 512, &e);
+	struct label_ask a[1];
+	char *body[1];
+	size_t len[1], i;
+	json_t *msg, *x;
+
+	(void)state;
 	a[0] = (struct label_ask){ .form = LABEL_FORM_BITS, .n_items = 3,
 		.kind = LABEL_DETECT, .id = "detect", .begin = { "", "" },
 		.system = (char *)"You judge.", .user = (char *)"Which?" };
@@ -265,6 +271,7 @@ static void an_answer_is_that_of_each_alone(void **state)
 	assert_int_equal(json_array_size(json_object_get(x, "results")), 3);
 	json_decref(x);
 	json_decref(msg);
+	/* a prompt that is too long */
 	a[0].user = mem_array(4000, 1, &e);
 	for (i = 0; i + 2 < 4000; i += 2)
 		memcpy(a[0].user + i, "x ", 2);
@@ -275,12 +282,63 @@ static void an_answer_is_that_of_each_alone(void **state)
 	label_local_free(l);
 }
 
+/* Of the model's label and two others the one is taken that names the marks. */
+static void the_best_candidate_is_the_label(void **state)
+{
+	static const char *const mark[] = { " however", " but", " but" };
+	static const char *const text[] = {
+		" It is cheap. It breaks often, however.",
+		" They won, but nobody cheered for them",
+		" He is slow but careful with tools"
+	};
+	struct label_local *l = label_local_new(model, tok, 512, &e);
+	struct label_text item[3];
+	struct label_ask a = { .id = "label", .form = LABEL_FORM_LABEL,
+		.kind = LABEL_LABEL, .system = (char *)"You name things.",
+		.user = (char *)"What is it?", .begin = { "It is", "the" },
+		.given = (char *)"Feature: \1\nText:", .plain = (char *)PLAIN,
+		.candidate = (char *)"names of cities\nwords such as 'but', "
+		             "'however'", .item = item, .n_items = 3 };
+	struct label_answer v;
+	json_t *msg, *x, *fit;
+	char *body, *text_of;
+	size_t n, i;
+
+	(void)state;
+	for (i = 0; i < 3; i++)
+		item[i] = item_of(text[i], mark[i]);
+	assert_int_equal(label_local_answer(l, &a, 1, &body, &n, &e), 0);
+	msg = load(body, n);
+	x = inner(msg);
+	fit = json_object_get(msg, "fit");
+	assert_string_equal(json_string_value(json_object_get(x, "label")),
+	                    "words such as 'but', 'however'");
+	assert_int_equal(json_array_size(fit), 3);
+	text_of = json_dumps(x, 0);
+	assert_int_equal(label_form_parse(LABEL_FORM_LABEL, 0, text_of,
+	                                  strlen(text_of), &v, &e), 0);
+	label_answer_free(&v);
+	free(text_of);
+	assert_true(json_number_value(json_object_get(json_array_get(fit, 2),
+	            "gain")) > json_number_value(json_object_get(
+	            json_array_get(fit, 1), "gain")));
+	json_decref(x);
+	json_decref(msg);
+	for (i = 0; i < 3; i++) {
+		mem_free(item[i].s);
+		mem_free(item[i].mark);
+	}
+	label_local_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gains_tell_where_a_label_fits),
 		cmocka_unit_test(gains_are_differences_of_cross_entropies),
-		cmocka_unit_test(an_answer_is_that_of_each_alone),
+		cmocka_unit_test(a_line_goes_on_as_it_does_alone),
+		cmocka_unit_test(judgements_in_words),
+		cmocka_unit_test(the_best_candidate_is_the_label),
 	};
 
 	return cmocka_run_group_tests(tests, open_all, close_all);
