@@ -213,9 +213,8 @@ static int set_prompts(struct run *r, struct err *e)
 	int i;
 
 	for (i = 0; i < LABEL_KINDS; i++)
-		if (label_prompt_open(&r->plan.prompt[i], given[i] && !rule
-		                      ? given[i] : usual[rule ? 2 : small][i],
-		                      e) < 0)
+		if (label_prompt_open(&r->plan.prompt[i], given[i] ? given[i]
+		                      : usual[rule ? 2 : small][i], e) < 0)
 			return -1;
 	/* what is measured is compared with each other: all in one request */
 	if (small && (r->plan.prompt[LABEL_DETECT].given ||
@@ -564,6 +563,9 @@ static void check(const struct opts *o)
 	if (strcmp(o->provider, "local") && !o->tokenizer && !o->export &&
 	    !(o->dry_run && o->assume > 1))
 		cli_usage(&tool, "--tokenizer is missing");
+	if (!strcmp(o->provider, "tokens") &&
+	    (o->prompt || o->detect_prompt || o->fuzz_prompt))
+		cli_usage(&tool, "--provider tokens asks nobody: no prompt");
 	if (o->assume > 1 && !o->dry_run)
 		cli_usage(&tool, "--assume goes with --dry-run");
 	if (o->batch && (!strcmp(o->provider, "local") ||
