@@ -15,9 +15,9 @@ struct opts {
 	const char *model, *out, *grid, *layers, *recipe, *optimizer, *init, *variant;
 	const char *device, *cards;
 	double l0_weight, bandwidth, raise, lr, decay, auxk_alpha, ridge, outlier;
-	double row_norm, near, dec_rate;
+	double row_norm, near, dec_rate, end_ridge;
 	int64_t k_anneal, warmup, batch, tokens, expansion, latents, k, dead_tokens;
-	int64_t start_tokens, skip, save_every, log_every, forward, ctx;
+	int64_t start_tokens, end_tokens, skip, save_every, log_every, forward, ctx;
 	int no_skip, sae, multi_topk, normalize_decoder, resume, keep_state;
 	int plan, json;
 };
@@ -78,6 +78,11 @@ static const struct cli_opt options[] = {
 	         "keep an autoencoder's decoder rows at unit norm"),
 	CLI_LONG(0, "start-tokens", struct opts, start_tokens, "N", 2, 1e7,
 	         "8192", "tokens whose statistics the recipe r1 starts from"),
+	CLI_LONG(0, "end-tokens", struct opts, end_tokens, "N", -1, 1e9, "-1",
+	         "last tokens over which the decoder is solved anew at the end; "
+	         "0: it is not; -1: the recipe's"),
+	CLI_REAL(0, "end-ridge", struct opts, end_ridge, "R", 0, 1e12, "5000",
+	         "sum of squares that trained weights count for there"),
 	CLI_REAL(0, "ridge", struct opts, ridge, "R", 0, 1e6, "0.02",
 	         "ridge of r1's least squares, in variances of the input"),
 	CLI_REAL(0, "dec-rate", struct opts, dec_rate, "R", -1, 1, "-1",
@@ -161,13 +166,16 @@ static void train_config(const struct opts *o, const struct cli_common *c,
 		.dead_tokens = (uint64_t)o->dead_tokens,
 		.start_tokens = (size_t)o->start_tokens, .ridge = o->ridge,
 		.row_norm = o->row_norm, .near = o->near,
-		.outlier = o->outlier, .seed = c->seed
+		.outlier = o->outlier, .end_ridge = o->end_ridge, .seed = c->seed
 	};
 	t->warmup = o->warmup >= 0 ? (uint64_t)o->warmup
 	          : !sparsify ? 12 : adam ? 1000 : 0;
 	t->decay = o->decay >= 0 ? o->decay : !sparsify ? 0.6 : adam ? 1 : 0;
 	t->raise = o->raise >= 0 ? o->raise : sparsify ? 0 : 4e-5;
 	t->dec_rate = o->dec_rate >= 0 ? o->dec_rate : sparsify || !adam ? 0 : 0.3;
+	t->end_tokens = o->end_tokens >= 0 ? (size_t)o->end_tokens
+	              : sparsify || !adam || (o->normalize_decoder && o->sae)
+	              ? 0 : 32768;
 	t->lr = o->lr > 0 ? o->lr : train_default_lr(t);
 	if (t->start_tokens < t->batch)
 		t->start_tokens = t->batch;

@@ -38,7 +38,7 @@ struct rows {
 	const struct tc_loops *loops;
 	const struct dev_tc_codes *c;
 	const float *x, *w, *mean;
-	const uint32_t *ids;
+	const uint32_t *ids, *start;
 	size_t n, dim;
 	float scale, *out;
 	double *out64;
@@ -151,6 +151,53 @@ static int tc_row_sq(struct dev *d, const float *x, size_t n, size_t dim,
 
 	(void)e;
 	dev_cpu_ranges(cpu(d), n, dev_cpu_grain(dim), row_sq_range, &q);
+	return 0;
+}
+
+static void dots_range(void *ctx, size_t first, size_t n)
+{
+	const struct rows *q = ctx;
+	size_t i;
+
+	for (i = first; i < first + n; i++)
+		q->out64[i] = (double)q->dev->vec->dot(q->x + i * q->dim,
+		                                       q->w + i * q->dim,
+		                                       q->dim);
+}
+
+static int tc_dots(struct dev *d, const float *a, const float *b, size_t n,
+                   size_t dim, double *dot, struct err *e)
+{
+	struct rows q = { .dev = cpu(d), .x = a, .w = b, .dim = dim,
+	                  .out64 = dot };
+
+	(void)e;
+	dev_cpu_ranges(cpu(d), n, dev_cpu_grain(dim), dots_range, &q);
+	return 0;
+}
+
+static void combine_range(void *ctx, size_t first, size_t n)
+{
+	const struct rows *q = ctx;
+	size_t i;
+
+	for (i = first; i < first + n; i++)
+		if (q->start[i] < q->start[i + 1])
+			q->loops->combine(q->x, q->ids + q->start[i],
+			                  q->w + q->start[i],
+			                  q->start[i + 1] - q->start[i], q->dim,
+			                  1, q->out + i * q->dim);
+}
+
+static int tc_combine(struct dev *d, const uint32_t *start,
+                      const uint32_t *row, const float *value, size_t n,
+                      const float *src, size_t dim, float *out, struct err *e)
+{
+	struct rows q = { .loops = dev_cpu_tc_loops(), .x = src, .w = value,
+	                  .start = start, .ids = row, .dim = dim, .out = out };
+
+	(void)e;
+	dev_cpu_ranges(cpu(d), n, 32, combine_range, &q);
 	return 0;
 }
 
@@ -304,6 +351,8 @@ const struct dev_tc_ops dev_cpu_tc = {
 	.step = dev_cpu_tc_step,
 	.col_sum = tc_col_sum,
 	.row_sq = tc_row_sq,
+	.dots = tc_dots,
+	.combine = tc_combine,
 	.centre = tc_centre,
 	.fill_rows = tc_fill_rows,
 	.scale = tc_scale,

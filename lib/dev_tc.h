@@ -127,6 +127,18 @@ struct dev_tc_ops {
 	int (*row_sq)(struct dev *d, const float *x, size_t n, size_t dim,
 	              const float *mean, double *sq, struct err *e);
 
+	/* dot[n] (host) = a[i] . b[i], rows of dim */
+	int (*dots)(struct dev *d, const float *a, const float *b, size_t n,
+	            size_t dim, double *dot, struct err *e);
+
+	/* out[n, dim] += M src, M sparse with n rows, device memory: out[i] +=
+	 * sum of value[j] src[row[j]], start[i] <= j < start[i + 1], in that
+	 * order; start [n + 1] */
+	int (*combine)(struct dev *d, const uint32_t *start,
+	               const uint32_t *row, const float *value, size_t n,
+	               const float *src, size_t dim, float *out,
+	               struct err *e);
+
 	/* out[i] = (x[rows[i]] - mean) * scale, i < n; rows (host, or NULL:
 	 * i), mean [dim] (or NULL: 0). out may be x when
 	 * rows is NULL. */

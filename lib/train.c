@@ -65,6 +65,18 @@ int train_check(const struct train_cfg *c, struct err *e)
 	if (c->batch < 2)
 		return err_set(e, ERR_RANGE, "batch of %zu: wanted 2 or more",
 		               c->batch);
+	if (c->end_tokens && (c->recipe != TRAIN_R1 || c->rule != TRAIN_ADAM))
+		return err_set(e, ERR_RANGE, "least squares at the end go with "
+		               "recipe r1 and Adam only");
+	if (c->end_tokens && t->normalize_decoder && !t->transcode)
+		return err_set(e, ERR_RANGE, "least squares at the end leave no "
+		               "decoder row at unit norm");
+	if (c->end_tokens && !(c->end_ridge > 0))
+		return err_set(e, ERR_RANGE, "a ridge of %g at the end: wanted "
+		               "above 0", c->end_ridge);
+	if (c->end_tokens > UINT32_MAX / tc_slots(t))
+		return err_set(e, ERR_RANGE, "%zu tokens are too many for least "
+		               "squares", c->end_tokens);
 	if (!(c->lr > 0))
 		return err_set(e, ERR_RANGE, "learning rate %g: wanted above 0",
 		               c->lr);
@@ -277,19 +289,25 @@ int train_params(struct train_layer *t, struct train_param *p)
 size_t train_layer_bytes(const struct train_cfg *c)
 {
 	const struct tc_cfg *t = &c->tc;
-	size_t lat = t->n_latents, held = c->batch;
+	size_t lat = t->n_latents, row = sizeof(float) *
+	       (t->d_out + (t->transcode ? t->d_in : 0));
+	size_t held = c->batch * row, start = 0;
 	size_t dec = lat * t->d_out;
 	size_t values = lat * t->d_in + lat + t->d_out +
 	                (t->skip ? (size_t)t->d_in * t->d_out : 0) +
 	                (t->variant == TC_JUMPRELU ? lat : 0);
 
 	if (c->recipe == TRAIN_R1)
-		held = larger(held, c->start_tokens);
+		start = larger(c->batch, c->start_tokens) * row;
+	/* the start's rows are gone before the end's are kept, if the run is
+	 * long enough */
+	held = train_end_due(c, c->start_tokens / c->batch)
+	     ? larger(held, start) + train_end_kept_bytes(c)
+	     : larger(held + train_end_kept_bytes(c), start);
 	return values * sizeof(float) * (1 + (size_t)train_moments(c)) +
 	       dec * sizeof(float) * (1 + (size_t)train_dec_moments(c)) +
 	       lat * (sizeof(uint64_t) + 1 + (c->dec_rate > 0) * sizeof(float)) +
-	       held * sizeof(float) *
-	       (t->d_out + (t->transcode ? t->d_in : 0));
+	       held;
 }
 
 size_t train_work_bytes(const struct train_cfg *c)
@@ -390,6 +408,7 @@ void train_layer_free(struct train_layer *t)
 	train_ops(t)->release(t->dev, t->mean_y);
 	train_ops(t)->release(t->dev, t->held_x);
 	train_ops(t)->release(t->dev, t->held_y);
+	train_end_free(t);
 	mem_free(t);
 }
 
@@ -512,9 +531,9 @@ int train_layer_start(struct train_layer *t, const float *x, const float *y,
 
 int train_layer_finish(struct train_layer *t, struct err *e)
 {
-	if (t->started || t->n_held < t->cfg.batch)
-		return 0;
-	return start_held(t, e);
+	if (!t->started && t->n_held >= t->cfg.batch && start_held(t, e) < 0)
+		return -1;
+	return t->cfg.n_steps == 0 || finished(t) ? train_end_solve(t, e) : 0;
 }
 
 uint64_t train_layer_steps(const struct train_layer *t)

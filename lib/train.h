@@ -39,6 +39,11 @@
  * Latents that have been quiet for 4,096 rows have their b_enc raised with every
  * batch until they fire again, so that few are lost at any width.
  *
+ * At the end of recipe r1, decoder, skip connection and b_dec are solved anew by
+ * least squares over the rows of the last steps, pulled towards what they were
+ * (train_end.c). Those rows are kept as 16-bit floats, centred and scaled, and
+ * are part of a layer's state.
+ *
  * Outliers (outlier.h): a row is left out of statistics and training, and
  * counted, when |x| or |y| is more than cfg.outlier times the running median,
  * which has the start rows from the beginning and then batch after batch.
@@ -83,6 +88,11 @@ struct train_cfg {
 	double near;		/* r1: share of their directions that is a start
 				 * row's, the rest random */
 	double outlier;		/* 0: none left out */
+	size_t end_tokens;	/* r1 with Adam: rows of the last steps that the
+				 * end's least squares see, 0: none; cut to
+				 * whole batches */
+	double end_ridge;	/* sum of squares that the trained weights count
+				 * for there, > 0 */
 	uint64_t seed;
 };
 
@@ -116,7 +126,8 @@ int train_layer_push(struct train_layer *t, const float *x, const float *y,
                      size_t n, struct err *e);
 
 /* The stream has ended: starts from the rows at hand if there were not yet
- * start_tokens, and takes the steps that whole batches allow. */
+ * start_tokens, takes the steps that whole batches allow, and, when these were
+ * all that was asked for, solves the end's least squares. */
 int train_layer_finish(struct train_layer *t, struct err *e);
 
 struct train_stats {		/* of the latest step */
@@ -154,8 +165,11 @@ int train_layer_init(struct train_layer *t, const struct tc *from,
 int train_layer_save(struct train_layer *t, const char *path, struct err *e);
 int train_layer_load(struct train_layer *t, const char *path, struct err *e);
 
-/* Bytes of device memory for one layer and for the shared work. */
+/* Bytes for one layer and for the shared work; of device memory, but for rows
+ * kept for the end (on the host). */
 size_t train_layer_bytes(const struct train_cfg *c);
 size_t train_work_bytes(const struct train_cfg *c);
+/* And for the end of one layer at a time. */
+size_t train_end_work_bytes(const struct train_cfg *c);
 
 #endif

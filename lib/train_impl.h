@@ -59,6 +59,12 @@ struct train_layer {
 	int given_threshold;	/* these as well, plain, not yet logarithms */
 	float *held_x, *held_y;	/* rows not yet in a batch; y: NULL if x */
 	size_t n_held, held_max;
+	/* host, for the end: prepared rows of the last steps as f16, `batch`
+	 * for each of the slots, of which step s has number s % kept_slots;
+	 * how many each has. NULL: none yet; kept_x: or an autoencoder. */
+	uint16_t *kept_x, *kept_y;
+	uint32_t *kept_n;
+	size_t kept_slots;
 	struct train_stats stats;
 	train_step_fn *on_step;
 	void *on_step_ctx;
@@ -138,6 +144,20 @@ void train_threshold_follow(struct train_layer *t);
 int train_threshold_start(struct train_layer *t, size_t n, struct err *e);
 /* Mean over latents, normalised space; 0 for TopK. */
 double train_threshold_mean(const struct train_layer *t);
+
+/* Of all latents, normalised space (host); not of TopK. */
+int train_thresholds_get(struct train_layer *t, float *theta, struct err *e);
+
+/* train_end.c: whether rows have been kept after so many steps. */
+int train_end_due(const struct train_cfg *c, uint64_t steps);
+/* Room for them. */
+int train_end_begin(struct train_layer *t, struct err *e);
+/* The n prepared rows of work, if the step's are to be kept. */
+int train_end_keep(struct train_layer *t, size_t n, struct err *e);
+/* Solves and forgets the rows. */
+int train_end_solve(struct train_layer *t, struct err *e);
+void train_end_free(struct train_layer *t);
+size_t train_end_kept_bytes(const struct train_cfg *c);
 
 /* train_plain.c: weights given plain, brought into the normalised space. */
 int train_normalise(struct train_layer *t, struct err *e);

@@ -57,13 +57,17 @@ static void add_memory(const struct train_plan_in *in,
                        double *mem)
 {
 	const struct train_cfg *c = &r->train;
+	struct train_cfg on_device = *c;
 	double n = n_layers, values = 4 * params(c), beside = 4 * moments(c);
 	double work = (double)train_work_bytes(c);
 
 	mem[PLAN_WEIGHTS] += n * values;
 	mem[PLAN_MOMENTS] += n * beside;
-	/* the rest of a layer is rows held and when latents fired */
-	mem[PLAN_START_ROWS] += n * ((double)train_layer_bytes(c) -
+	/* the rest of a layer is rows held and when latents fired; a card's
+	 * host keeps the rows of the end */
+	if (in->card->half)
+		on_device.end_tokens = 0;
+	mem[PLAN_START_ROWS] += n * ((double)train_layer_bytes(&on_device) -
 	                             values - beside);
 	if (in->card->half)	/* one layer's pre-activations and bf16 copy */
 		work += 2.0 * (double)c->batch * c->tc.n_latents +
@@ -73,11 +77,17 @@ static void add_memory(const struct train_plan_in *in,
 
 static void memory(const struct train_plan_in *in, struct train_plan_pass *p)
 {
+	double end = 0, one;
 	size_t i;
 
 	memset(p->mem, 0, sizeof(p->mem));
 	for (i = p->run; i < p->run + p->n_runs; i++)
 		add_memory(in, &in->runs[i], p->n_layers, p->mem);
+	for (i = p->run; i < p->run + p->n_runs; i++)	/* one at a time */
+		if ((one = (double)train_end_work_bytes(&in->runs[i].train)) >
+		    end)
+			end = one;
+	p->mem[PLAN_BATCH] += end;
 	p->mem[PLAN_MODEL] = model_bytes(in);
 	p->mem[PLAN_PASS] = 4 * row_width(in->model) *
 	                    (double)(in->forward > in->ctx ? in->forward
@@ -138,6 +148,17 @@ static double add_run(const struct train_plan_in *in,
 		         2 * rows * d * (d + 2 * e) +
 		         2 * (d * d * d / 3 + 2 * d * d * e), matmul,
 		         4 * rows * 6 * (d + e), stream);
+	rows = (double)(c->end_tokens < c->n_steps * c->batch
+	                ? c->end_tokens : c->n_steps * c->batch);
+	if (rows > 0) {
+		s += add(&op[PLAN_START], n_layers, 2 * rows * d * lat, encode,
+		         d * lat * (h->half ? 8 : 4), stream);
+		s += add(&op[PLAN_START], 10.0 * n_layers, 4 * rows * t->k * e,
+		         matmul, 8 * rows * t->k * e, gather);
+		s += add(&op[PLAN_START], 10.0 * n_layers,
+		         t->skip ? 4 * d * e * lat : 0, matmul,
+		         4 * lat * (2 * d + 8 * e), stream);
+	}
 	return s;
 }
 

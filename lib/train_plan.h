@@ -18,7 +18,8 @@
  *   rows         4 B (5 d + 15 e) bytes: norms, centring, loss
  *
  * and once, of S rows: start, 2 S d (d + 2 e) flop of products and a Cholesky
- * solution in double, taken for twice its d^3 / 3 + 2 d^2 e. Of the model, up to
+ * solution in double, taken for twice its d^3 / 3 + 2 d^2 e; of E rows: the end,
+ * their encoding and, ten times, 4 E k e flop on rows picked and 4 d e L. Of the model, up to
  * the last layer that is trained, a row takes 2 flop for each weight and 2 T for
  * each attention coordinate and sequence of T tokens, and 2 h bytes for each
  * number of its activations; weights are read once a block. AuxK and

@@ -8,8 +8,8 @@
 
 static const struct { const char *key, *what; } mem_names[PLAN_MEMS] = {
 	{ "weights", "weights, f32" }, { "optimiser", "optimiser, f32" },
-	{ "start", "rows of the start, latents' ages" },
-	{ "batch", "a batch at work" }, { "model", "model" },
+	{ "start", "rows of start and end, ages" },
+	{ "batch", "a batch, the end at work" }, { "model", "model" },
 	{ "forward", "its forward pass" },
 	{ "besides", "the program, scratch of products" }
 };
@@ -19,7 +19,7 @@ static const struct { const char *key, *what; } op_names[PLAN_OPS] = {
 	{ "encode", "encoders and TopK" }, { "skip", "skip connections" },
 	{ "active", "active latents, picked" },
 	{ "optimiser", "optimiser" }, { "rows", "norms, centring, loss" },
-	{ "start", "statistics and first weights" }
+	{ "start", "start, least squares at the end" }
 };
 
 /* ---- what bounds it -------------------------------------------------------------- */

@@ -61,7 +61,7 @@ static json_t *config_json(const struct train_set *s)
 	return json_pack(
 		"{s:o,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:b,s:b,s:b,"
 		"s:f,s:I,s:f,s:I,s:I,s:f,s:I,s:I,s:f,s:f,s:I,"
-		"s:s,s:f,s:f,s:I,s:s,s:f,s:f,s:f,s:f}",
+		"s:s,s:f,s:f,s:I,s:s,s:f,s:f,s:f,s:f,s:I,s:f}",
 		"layers", layers,
 		"recipe", c->recipe == TRAIN_R1 ? "r1" : "sparsify",
 		"optimizer", c->rule == TRAIN_ADAM ? "adam" : "signum",
@@ -81,7 +81,9 @@ static json_t *config_json(const struct train_set *s)
 		"l0_weight", c->l0_weight, "bandwidth", c->bandwidth,
 		"k_anneal", (json_int_t)c->k_anneal, "loss", loss_name(s),
 		"raise", c->raise, "row_norm", c->row_norm, "near", c->near,
-		"dec_rate", c->dec_rate);
+		"dec_rate", c->dec_rate,
+		"end_tokens", (json_int_t)c->end_tokens,
+		"end_ridge", c->end_ridge);
 }
 
 /* sparsify's TrainConfig, for those who look for it there. */

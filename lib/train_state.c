@@ -10,7 +10,7 @@
 enum {
 	PART = 1 << 22,		/* bytes moved at a time */
 	NUMBERS = 13,
-	TENSORS_MAX = TRAIN_PARAMS * 3 + 8
+	TENSORS_MAX = TRAIN_PARAMS * 3 + 11
 };
 
 /* A tensor of the file and where it lives: on the device or the host. */
@@ -35,6 +35,22 @@ static void add_piece(struct piece *p, size_t *n, const char *name,
 	q->bytes = rows * cols * each;
 	q->data = data;
 	q->host = 0;
+}
+
+/* What has been kept for the end. */
+static void add_kept(struct train_layer *t, struct piece *p, size_t *n)
+{
+	const struct tc_cfg *c = &t->cfg.tc;
+	size_t rows = t->kept_slots * t->cfg.batch;
+
+	add_piece(p, n, "kept", "", DT_U32, 4, t->kept_slots, 1, t->kept_n);
+	p[*n - 1].host = 1;
+	add_piece(p, n, "kept_y", "", DT_F16, 2, rows, c->d_out, t->kept_y);
+	p[*n - 1].host = 1;
+	if (!t->kept_x)
+		return;
+	add_piece(p, n, "kept_x", "", DT_F16, 2, rows, c->d_in, t->kept_x);
+	p[*n - 1].host = 1;
 }
 
 static size_t pieces(struct train_layer *t, struct piece *p)
@@ -67,6 +83,8 @@ static size_t pieces(struct train_layer *t, struct piece *p)
 	add_piece(p, &n, "norms_y", "", DT_U64, 8, OUTLIER_BINS, 1,
 	          t->norms_y.bin);
 	p[n - 1].host = 1;
+	if (t->kept_n)
+		add_kept(t, p, &n);
 	return n;
 }
 
@@ -183,7 +201,7 @@ int train_layer_load(struct train_layer *t, const char *path, struct err *e)
 	const size_t shape[1] = { NUMBERS };
 	const struct tensor *numbers;
 	double v[NUMBERS];
-	size_t n = pieces(t, p), i;
+	size_t n, i;
 	struct safet *s = safet_open(path, e);
 
 	if (!s)
@@ -191,22 +209,33 @@ int train_layer_load(struct train_layer *t, const char *path, struct err *e)
 	numbers = safet_get(s, "numbers", 1, shape, e);
 	if (!numbers)
 		goto fail;
-	if (numbers->type != DT_F64 || safet_count(s) != n + 1) {
-		err_set(e, ERR_FORMAT, "not the state of a layer in training");
-		goto fail;
-	}
+	if (numbers->type != DT_F64)
+		goto alien;
 	memcpy(v, numbers->data, sizeof(v));
 	if (!(v[0] >= 1 && v[0] < 0x1p53) || !(v[1] >= v[0] && v[1] < 0x1p53)) {
 		err_set(e, ERR_FORMAT, "step %g after %g rows", v[0], v[1]);
 		goto fail;
 	}
+	if (train_end_due(&t->cfg, (uint64_t)v[0]) && train_end_begin(t, e) < 0)
+		goto fail;
+	n = pieces(t, p);
+	if (safet_count(s) != n + 1)
+		goto alien;
 	for (i = 0; i < n; i++)
 		if (load_piece(t, s, &p[i], e) < 0)
 			goto fail;
+	for (i = 0; i < t->kept_slots; i++)
+		if (t->kept_n[i] > t->cfg.batch) {
+			err_set(e, ERR_FORMAT, "kept: %u rows of a batch of "
+			        "%zu", t->kept_n[i], t->cfg.batch);
+			goto fail;
+		}
 	numbers_to(t, v);
 	safet_free(s);
 	t->started = 1;
 	return train_hold(t, t->cfg.batch, e);
+alien:
+	err_set(e, ERR_FORMAT, "not the state of a layer in training");
 fail:
 	safet_free(s);
 	return err_wrap(e, "%s", path);

@@ -395,6 +395,7 @@ int train_step(struct train_layer *t, const float *x, const float *y,
 		return -1;
 	if (n > 1) {
 		if (train_prepare(t, x, y, (size_t)n, e) < 0 ||
+		    train_end_keep(t, (size_t)n, e) < 0 ||
 		    train_loss(t, (size_t)n, part, &n_parts, e) < 0 ||
 		    train_ops(t)->tc->mark(t->dev, &part[0].codes, now,
 		                           t->last, &active, e) < 0 ||
@@ -409,6 +410,8 @@ int train_step(struct train_layer *t, const float *x, const float *y,
 		    train_ops(t)->tc->mark(t->dev, &part[1].codes, now,
 		                           t->last, &active, e) < 0)
 			return -1;
+	} else if (train_end_keep(t, 0, e) < 0) {
+		return -1;
 	}
 	t->stats.lr = train_lr(&t->cfg, t->stats.step);
 	t->stats.step++;

@@ -322,6 +322,19 @@ double train_threshold_mean(const struct train_layer *t)
 	return sum / (double)n;
 }
 
+int train_thresholds_get(struct train_layer *t, float *theta, struct err *e)
+{
+	size_t n = t->cfg.tc.n_latents, i;
+	int learnt = t->cfg.tc.variant == TC_JUMPRELU;
+
+	if (learnt && train_ops(t)->get(t->dev, theta, t->threshold.w,
+	                                n * sizeof(*theta), e) < 0)
+		return -1;
+	for (i = 0; i < n; i++)
+		theta[i] = learnt ? expf(theta[i]) : (float)t->theta;
+	return 0;
+}
+
 /* ---- all ------------------------------------------------------------------ */
 
 int train_select(struct train_layer *t, size_t n, struct err *e)
