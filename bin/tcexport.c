@@ -99,21 +99,19 @@ static int choose(const struct eval_opt *v, int each, struct model *m,
                   struct err *e)
 {
 	float **theta = mem_array((size_t)s->n, sizeof(*theta), e);
-	uint32_t *slots = mem_array((size_t)s->n, sizeof(*slots), e);
-	int i, rc = theta && slots ? 0 : -1;
+	int i, rc = theta ? 0 : -1;
 
 	for (i = 0; rc == 0 && i < s->n; i++)
 		if (!(theta[i] = mem_scratch(s->tc[i]->cfg.n_latents,
 		                             sizeof(**theta), e)))
 			rc = -1;
 	if (rc == 0)
-		rc = eval_theta_fit(v, each, m, s, t, theta, slots, e);
+		rc = eval_theta_fit(v, each, m, s, t, theta, e);
 	for (i = 0; rc == 0 && i < s->n; i++)
-		rc = eval_theta_apply(s->tc[i], theta[i], slots[i], e);
+		rc = eval_theta_apply(s->tc[i], theta[i], e);
 	for (i = 0; theta && i < s->n; i++)
 		mem_free(theta[i]);
 	mem_free(theta);
-	mem_free(slots);
 	return rc;
 }
 

@@ -247,7 +247,7 @@ static int tap(void *ctx, int layer, const float *x, float *y, size_t n,
 {
 	struct attr *a = ctx;
 	const struct tc *t;
-	size_t k, p;
+	size_t p;
 	int own = 0, rc = -1;
 
 	t = attr_set_get(a->set, layer, &own, e);
@@ -258,18 +258,12 @@ static int tap(void *ctx, int layer, const float *x, float *y, size_t n,
 			a->end[(size_t)layer * n + p] = a->n_features;
 		return take_error(a, layer, NULL, x, y, e);
 	}
-	k = tc_slots(&t->cfg);
-	if (!(a->codes.latent = mem_array(n * k, sizeof(uint32_t), e)) ||
-	    !(a->codes.value = mem_array(n * k, sizeof(float), e)) ||
-	    tc_encode(t, x, n, 0, &a->codes, e) < 0 ||
+	if (tc_encode(t, x, n, 0, &a->codes, e) < 0 ||
 	    take_features(a, layer, t, own, e) < 0)
 		goto done;
 	rc = take_error(a, layer, t, x, y, e);
 done:
-	mem_free(a->codes.latent);
-	mem_free(a->codes.value);
-	a->codes.latent = NULL;
-	a->codes.value = NULL;
+	tc_codes_free(&a->codes);
 	if (own)
 		tc_free((struct tc *)t);
 	return rc;

@@ -97,7 +97,7 @@ static int edit_tap(void *ctx, int layer, const float *x, float *y, size_t n,
 {
 	const struct edit_run *r = ctx;
 	int some = edits_of(r, layer), own = 0, rc = -1;
-	size_t dim = model_cfg(r->a->model)->d_model, i, k;
+	size_t dim = model_cfg(r->a->model)->d_model, i;
 	struct tc_codes c = { 0 };
 	const struct tc *t;
 
@@ -116,10 +116,7 @@ static int edit_tap(void *ctx, int layer, const float *x, float *y, size_t n,
 		                         (size_t)layer * n * dim : x, y,
 		                         r->base, n, e);
 	rc = -1;
-	k = tc_slots(&t->cfg);
-	if (!(c.latent = mem_array(n * k, sizeof(*c.latent), e)) ||
-	    !(c.value = mem_array(n * k, sizeof(*c.value), e)) ||
-	    tc_encode(t, r->y ? r->x + (size_t)layer * n * dim : x, n, 0, &c,
+	if (tc_encode(t, r->y ? r->x + (size_t)layer * n * dim : x, n, 0, &c,
 	              e) < 0)
 		goto done;
 	for (i = 0; i < r->v->n_edits; i++)
@@ -128,8 +125,7 @@ static int edit_tap(void *ctx, int layer, const float *x, float *y, size_t n,
 			goto done;
 	rc = 0;
 done:
-	mem_free(c.latent);
-	mem_free(c.value);
+	tc_codes_free(&c);
 	if (own)
 		tc_free((struct tc *)t);
 	return rc;

@@ -188,7 +188,7 @@ int eval_batch_next(struct eval_batch *b, const struct eval_opt *o,
 int eval_coder_init(struct eval_coder *c, const struct eval_set *s, size_t k,
                     struct model *m, size_t rows, struct err *e)
 {
-	size_t widest = k, size;
+	size_t size;
 	int i;
 
 	memset(c, 0, sizeof(*c));
@@ -199,15 +199,10 @@ int eval_coder_init(struct eval_coder *c, const struct eval_set *s, size_t k,
 			return err_set(e, ERR_USAGE, "layer %d has %u latents,"
 			               " fewer than -k %zu", s->layer[i],
 			               s->tc[i]->cfg.n_latents, k);
-		if (!k && tc_slots(&s->tc[i]->cfg) > widest)
-			widest = tc_slots(&s->tc[i]->cfg);
 	}
 	if (!(c->sq_x = mem_array(rows, sizeof(*c->sq_x), e)) ||
 	    !(c->sq_y = mem_array(rows, sizeof(*c->sq_y), e)) ||
 	    !(c->mask = mem_array(rows, 1, e)) ||
-	    mem_mul(rows, widest, &size, e) < 0 ||
-	    !(c->codes.latent = mem_array(size, sizeof(uint32_t), e)) ||
-	    !(c->codes.value = mem_array(size, sizeof(float), e)) ||
 	    mem_mul(rows, model_cfg(m)->d_model, &size, e) < 0 ||
 	    !(c->y = mem_array(size, sizeof(float), e)) ||
 	    !(c->y_hat = mem_array(size, sizeof(float), e)) ||
@@ -221,8 +216,7 @@ int eval_coder_init(struct eval_coder *c, const struct eval_set *s, size_t k,
 
 void eval_coder_free(struct eval_coder *c)
 {
-	mem_free(c->codes.latent);
-	mem_free(c->codes.value);
+	tc_codes_free(&c->codes);
 	mem_free(c->y);
 	mem_free(c->y_hat);
 	mem_free(c->sq_x);

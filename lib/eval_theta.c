@@ -38,7 +38,6 @@ struct pass {
 	struct layer *layer;	/* set->n */
 	struct eval_batch batch;
 	struct tc_codes codes;
-	size_t cap[2];
 	int ranking;
 	int next;		/* index in the set of the next layer */
 };
@@ -197,7 +196,6 @@ static int tap(void *ctx, int layer, const float *x, float *y, size_t n,
 	struct pass *p = ctx;
 	int i = p->next;
 	struct layer *l;
-	size_t size;
 
 	if (i == p->set->n || p->set->layer[i] != layer)
 		return 0;
@@ -205,11 +203,7 @@ static int tap(void *ctx, int layer, const float *x, float *y, size_t n,
 	p->next++;
 	if (!l->open && !p->ranking)
 		return 0;
-	if (mem_mul(n, l->depth, &size, e) < 0 ||
-	    mem_grow(&p->codes.latent, &p->cap[0], size, sizeof(uint32_t),
-	             e) < 0 ||
-	    mem_grow(&p->codes.value, &p->cap[1], size, sizeof(float), e) < 0 ||
-	    tc_encode(p->set->tc[i], p->set->tc[i]->cfg.transcode ? x : y, n,
+	if (tc_encode(p->set->tc[i], p->set->tc[i]->cfg.transcode ? x : y, n,
 	              l->depth, &p->codes, e) < 0)
 		return -1;
 	if (p->ranking)
@@ -269,14 +263,13 @@ static void release(struct pass *p)
 		mem_free(p->layer[i].top);
 	}
 	mem_free(p->layer);
-	mem_free(p->codes.latent);
-	mem_free(p->codes.value);
+	tc_codes_free(&p->codes);
 	eval_batch_free(&p->batch);
 }
 
 int eval_theta_fit(const struct eval_opt *o, int each, struct model *m,
                    const struct eval_set *s, const struct eval_text *t,
-                   float *const *theta, uint32_t *slots, struct err *e)
+                   float *const *theta, struct err *e)
 {
 	struct pass p = { .set = s };
 	struct model_run *run = NULL;
@@ -304,8 +297,6 @@ int eval_theta_fit(const struct eval_opt *o, int each, struct model *m,
 	for (i = 0; i < s->n; i++) {
 		const struct layer *l = &p.layer[i];
 
-		slots[i] = (uint32_t)(l->depth > l->n_latents / 4
-		                      ? l->n_latents : 4 * l->depth);
 		for (k = 0; k < l->n_latents; k++)
 			theta[i][k] = each ? ranked(l, k) : l->theta;
 	}
@@ -316,8 +307,7 @@ done:
 	return rc;
 }
 
-int eval_theta_apply(struct tc *t, const float *theta, uint32_t slots,
-                     struct err *e)
+int eval_theta_apply(struct tc *t, const float *theta, struct err *e)
 {
 	const struct dev_ops *ops = dev_ops(t->dev);
 	size_t bytes = t->cfg.n_latents * sizeof(*theta);
@@ -325,6 +315,5 @@ int eval_theta_apply(struct tc *t, const float *theta, uint32_t slots,
 	if (!t->threshold && !(t->threshold = ops->alloc(t->dev, bytes, e)))
 		return -1;
 	t->cfg.variant = TC_JUMPRELU;
-	t->cfg.slots = slots;
 	return ops->put(t->dev, t->threshold, theta, bytes, e);
 }

@@ -18,16 +18,14 @@
  * theta[i] [n_latents] (host) for the i-th of s, which are TopK's, from all of
  * t; o->skip and o->batch are used. each: a threshold for each latent. One that
  * TopK never let through gets the greatest value it had, if that is above the
- * layer's. slots[i]: room for the active latents of a row, four times what any
- * row of t may have had. ERR_FORMAT when t has no rows behind o->skip. Results
- * do not depend on the number of threads.
+ * layer's. ERR_FORMAT when t has no rows behind o->skip. Results do not depend on
+ * the number of threads.
  */
 int eval_theta_fit(const struct eval_opt *o, int each, struct model *m,
                    const struct eval_set *s, const struct eval_text *t,
-                   float *const *theta, uint32_t *slots, struct err *e);
+                   float *const *theta, struct err *e);
 
 /* Makes t JumpReLU's, with thresholds theta [n_latents]. */
-int eval_theta_apply(struct tc *t, const float *theta, uint32_t slots,
-                     struct err *e);
+int eval_theta_apply(struct tc *t, const float *theta, struct err *e);
 
 #endif

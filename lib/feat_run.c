@@ -36,6 +36,7 @@ struct feat_run {
 	size_t row;		/* its first */
 	uint32_t *csr_start, *csr_latent;
 	float *csr_value;
+	size_t csr_cap[2];
 };
 
 static void run_drop(struct feat_run *r)
@@ -56,7 +57,6 @@ struct feat_run *feat_run_new(struct model *m, const struct eval_set *set,
                               struct err *e)
 {
 	struct feat_run *r = mem_array(1, sizeof(*r), e);
-	size_t n_codes = 0, n;
 	int k;
 
 	if (!r)
@@ -77,23 +77,8 @@ struct feat_run *feat_run_new(struct model *m, const struct eval_set *set,
 	    !(r->csr_start = mem_array((n_rows + 1) * (size_t)set->n,
 	                               sizeof(*r->csr_start), e)))
 		goto fail;
-	for (k = 0; k < set->n; k++) {
-		if (mem_mul(n_rows, tc_slots(&set->tc[k]->cfg), &n, e) < 0 ||
-		    !(r->codes[k].latent = mem_scratch(n, sizeof(uint32_t),
-		                                       e)) ||
-		    !(r->codes[k].value = mem_scratch(n, sizeof(float), e)))
-			goto fail;
-		n_codes += n;
-	}
-	if (!(r->csr_latent = mem_scratch(n_codes, sizeof(uint32_t), e)) ||
-	    !(r->csr_value = mem_scratch(n_codes, sizeof(float), e)))
-		goto fail;
-	for (n_codes = 0, k = 0; k < set->n; k++) {
+	for (k = 0; k < set->n; k++)
 		r->out.start[k] = r->csr_start + (size_t)k * (n_rows + 1);
-		r->out.latent[k] = r->csr_latent + n_codes;
-		r->out.value[k] = r->csr_value + n_codes;
-		n_codes += n_rows * tc_slots(&set->tc[k]->cfg);
-	}
 	r->out.last = 1;
 	return r;
 fail:
@@ -108,10 +93,8 @@ void feat_run_free(struct feat_run *r)
 	if (!r)
 		return;
 	run_drop(r);
-	for (k = 0; r->codes && k < r->set->n; k++) {
-		mem_free(r->codes[k].latent);
-		mem_free(r->codes[k].value);
-	}
+	for (k = 0; r->codes && k < r->set->n; k++)
+		tc_codes_free(&r->codes[k]);
 	mem_free(r->codes);
 	mem_free(r->csr_start);
 	mem_free(r->csr_latent);
@@ -166,6 +149,26 @@ static void sort_layer(void *ctx, size_t k, int thread)
 	}
 }
 
+/* Room for the batch's codes by sequence, and where each layer's go. */
+static int place_codes(struct feat_run *r, struct err *e)
+{
+	size_t all = 0;
+	int k;
+
+	for (k = 0; k < r->set->n; k++)
+		all += r->codes[k].n * r->codes[k].k;
+	if (mem_grow(&r->csr_latent, &r->csr_cap[0], all, sizeof(uint32_t),
+	             e) < 0 ||
+	    mem_grow(&r->csr_value, &r->csr_cap[1], all, sizeof(float), e) < 0)
+		return -1;
+	for (all = 0, k = 0; k < r->set->n; k++) {
+		r->out.latent[k] = r->csr_latent + all;
+		r->out.value[k] = r->csr_value + all;
+		all += r->codes[k].n * r->codes[k].k;
+	}
+	return 0;
+}
+
 int feat_run_end(struct feat_run *r, struct err *e)
 {
 	struct model_batch b = { r->ids, r->n_rows, r->start, r->n_seqs };
@@ -178,7 +181,7 @@ int feat_run_end(struct feat_run *r, struct err *e)
 	}
 	r->n_taken = 0;
 	if (model_forward(r->run, &b, r->set->layer[r->set->n - 1], take, r,
-	                  e) < 0)
+	                  e) < 0 || place_codes(r, e) < 0)
 		return -1;
 	for (i = 0; i < r->n_seqs; i++) {
 		r->row = r->start[i];

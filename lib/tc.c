@@ -98,8 +98,6 @@ uint32_t tc_slots(const struct tc_cfg *c)
 {
 	if (c->variant == TC_TOPK)
 		return c->k;
-	if (c->slots)
-		return c->slots < c->n_latents ? c->slots : c->n_latents;
 	return c->n_latents / SLOTS < c->k ? c->n_latents : SLOTS * c->k;
 }
 

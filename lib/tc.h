@@ -8,8 +8,7 @@
  *
  * Two variants have thresholds in place of TopK: a latent is active where its
  * pre is above its threshold (> 0), and z = pre there. Of BatchTopK's latents
- * all have the same one, JumpReLU's have one each. A row has room for tc_slots
- * active latents, the 4 k furthest above their thresholds.
+ * all have the same one, JumpReLU's have one each.
  *
  * Checkpoints are sparsify's: DIR/layers.N.mlp/{cfg.json,sae.safetensors} with
  * encoder.weight [n_latents, d_in], encoder.bias, W_dec [n_latents, d_out],
@@ -38,7 +37,6 @@ struct tc_cfg {
 	int normalize_decoder;
 	int multi_topk;
 	enum tc_variant variant;	/* k is then the mean trained for */
-	uint32_t slots;		/* a variant's, of a row; 0: 4 k. In no file */
 	uint32_t expansion;	/* as cfg.json says; 0 when it says nothing */
 };
 
@@ -70,7 +68,7 @@ int tc_layers(const char *dir, int *layers, int max, struct err *e);
 const char *tc_variant_name(enum tc_variant v);
 
 /* Slots a row's codes take when no k is given: TopK's k; of the variants
- * cfg.slots or 4 k, at most n_latents. */
+ * 4 k, at most n_latents, while no row has more active latents. */
 uint32_t tc_slots(const struct tc_cfg *c);
 
 /* Sparse activations of n rows, host memory, row-major [n, k]: latents
@@ -80,11 +78,14 @@ struct tc_codes {
 	uint32_t *latent;
 	float *value;
 	size_t n, k;
+	size_t cap[2];		/* entries there is room for in each */
 };
+void tc_codes_free(struct tc_codes *c);
 
-/* Encodes x [n, d_in] (device). codes has room for n rows of the k given, or
- * of tc_slots (k 0). With a k exactly TopK of relu(pre), whatever the variant;
- * without, as the transcoder was trained. */
+/* Encodes x [n, d_in] (device). codes is zeros or an earlier call's; its arrays
+ * grow as needed, for tc_codes_free. With a k exactly TopK of relu(pre), whatever
+ * the variant; without (0), as the transcoder was trained, and of a variant every
+ * latent above its threshold: codes->k is doubled until no row is cut. */
 int tc_encode(const struct tc *t, const float *x, size_t n, size_t k,
               struct tc_codes *codes, struct err *e);
 /* Adds threshold[n_latents] to the values of one row's k slots, which a bias

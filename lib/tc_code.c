@@ -77,25 +77,88 @@ void tc_add_thresholds(const float *threshold, uint32_t *latent, float *value,
 	}
 }
 
+void tc_codes_free(struct tc_codes *c)
+{
+	mem_free(c->latent);
+	mem_free(c->value);
+	*c = (struct tc_codes){ 0 };
+}
+
+/* Room for n rows of k slots; the first `rows` rows, of codes->k slots, stay. */
+static int reshape(struct tc_codes *c, size_t n, size_t k, size_t rows,
+                   struct err *e)
+{
+	size_t size, i, j, from = c->k;
+
+	if (mem_mul(n, k, &size, e) < 0 ||
+	    mem_grow(&c->latent, &c->cap[0], size, sizeof(*c->latent), e) < 0 ||
+	    mem_grow(&c->value, &c->cap[1], size, sizeof(*c->value), e) < 0)
+		return -1;
+	c->n = n;
+	c->k = k;
+	for (i = rows; i-- > 0; )
+		for (j = k; j-- > 0; ) {
+			int in = j < from;
+
+			c->latent[i * k + j] = in ? c->latent[i * from + j]
+			                          : DEV_TC_NONE;
+			c->value[i * k + j] = in ? c->value[i * from + j] : 0;
+		}
+	return 0;
+}
+
+/* Whether some row of [first, first + n) has no slot left. */
+static int is_full(const struct tc_codes *c, size_t first, size_t n)
+{
+	size_t i;
+
+	for (i = first; i < first + n; i++)
+		if (c->latent[i * c->k + c->k - 1] != DEV_TC_NONE)
+			return 1;
+	return 0;
+}
+
+/* Rows [first, first + n), which the encoder sees as x, with as many slots as
+ * codes has. */
+static int encode_pass(const struct tc *t, const struct shifted *s,
+                       const float *x, size_t first, size_t n,
+                       struct tc_codes *codes, struct err *e)
+{
+	struct dev_tc_codes c;
+	size_t k = codes->k, at = first * k, j;
+	int rc = -1;
+
+	if (pass_new(t, n, k, &c, e) == 0 &&
+	    ops(t)->tc->encode(t->dev, x, n, t->cfg.d_in, t->w_enc,
+	                       s->bias ? s->bias : t->b_enc, t->cfg.n_latents,
+	                       NULL, &c, e) == 0 &&
+	    ops(t)->get(t->dev, codes->latent + at, c.latent,
+	                n * k * sizeof(*c.latent), e) == 0)
+		rc = ops(t)->get(t->dev, codes->value + at, c.value,
+		                 n * k * sizeof(*c.value), e);
+	pass_free(t, &c);
+	for (j = 0; rc == 0 && s->bias && j < n; j++)
+		tc_add_thresholds(s->threshold, codes->latent + at + j * k,
+		                  codes->value + at + j * k, k);
+	return rc;
+}
+
 int tc_encode(const struct tc *t, const float *x, size_t n, size_t k,
               struct tc_codes *codes, struct err *e)
 {
 	struct dev *d = t->dev;
-	size_t d_in = t->cfg.d_in, i, j, m;
+	size_t d_in = t->cfg.d_in, lat = t->cfg.n_latents, i, m;
+	int open = !k && t->threshold;	/* to as many as there are */
 	struct shifted s = { NULL, NULL };
-	struct dev_tc_codes c = { NULL, NULL, 0, 0 };
 	float *centred = NULL;
 	int rc = -1;
 
-	if (!k && t->threshold && shift(t, &s, e) < 0)
-		goto done;
-	k = k ? k : tc_slots(&t->cfg);
-	codes->n = n;
-	codes->k = k;
-	if (pass_new(t, n, k, &c, e) < 0)
+	if ((open && shift(t, &s, e) < 0) ||
+	    reshape(codes, n, k ? k : tc_slots(&t->cfg), 0, e) < 0)
 		goto done;
 	if (!t->cfg.transcode) {
-		centred = ops(t)->alloc(d, c.n * d_in * sizeof(float), e);
+		m = n < PASS_ROWS ? n : PASS_ROWS;
+		centred = ops(t)->alloc(d, m * d_in * sizeof(float), e);
 		if (!centred)
 			goto done;
 	}
@@ -109,21 +172,16 @@ int tc_encode(const struct tc *t, const float *x, size_t n, size_t k,
 				goto done;
 			in = centred;
 		}
-		if (ops(t)->tc->encode(d, in, m, d_in, t->w_enc,
-		                       s.bias ? s.bias : t->b_enc,
-		                       t->cfg.n_latents, NULL, &c, e) < 0 ||
-		    ops(t)->get(d, codes->latent + i * k, c.latent,
-		                m * k * sizeof(*c.latent), e) < 0 ||
-		    ops(t)->get(d, codes->value + i * k, c.value,
-		                m * k * sizeof(*c.value), e) < 0)
+		if (encode_pass(t, &s, in, i, m, codes, e) < 0)
 			goto done;
-		for (j = i; s.bias && j < i + m; j++)
-			tc_add_thresholds(s.threshold, codes->latent + j * k,
-			                  codes->value + j * k, k);
+		while (open && codes->k < lat && is_full(codes, i, m))
+			if (reshape(codes, n, codes->k < lat / 2 ? 2 * codes->k
+			            : lat, i, e) < 0 ||
+			    encode_pass(t, &s, in, i, m, codes, e) < 0)
+				goto done;
 	}
 	rc = 0;
 done:
-	pass_free(t, &c);
 	ops(t)->release(d, centred);
 	ops(t)->release(d, s.bias);
 	mem_free(s.threshold);

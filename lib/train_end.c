@@ -260,7 +260,8 @@ static int take_rows(struct end *s, struct err *e)
 	                                        t->b_dec.w, 1, s->x, e);
 }
 
-/* Codes as the finished transcoder will have them (tc_encode). */
+/* Codes as the finished transcoder will have them (tc_encode), but at most 4 k
+ * where there are thresholds. */
 static int select_codes(struct end *s, struct err *e)
 {
 	struct train_layer *t = s->t;

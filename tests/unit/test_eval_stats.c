@@ -63,8 +63,8 @@ static void add(struct eval_stats *s, struct data *d, struct par *p,
 
 	assert_int_equal(eval_stats_init(s, DIM, LATENTS, &e), 0);
 	for (i = 0; i < N; i += n) {
-		struct tc_codes c = { d->latent + i * K, d->value + i * K, 0,
-		                      K };
+		struct tc_codes c = { .latent = d->latent + i * K,
+		                      .value = d->value + i * K, .k = K };
 
 		n = c.n = N - i < block ? N - i : block;
 		eval_stats_add(s, p, d->y + i * DIM, d->y_hat + i * DIM,

@@ -153,8 +153,8 @@ static void variants_keep_thresholds_beside(void **state)
 	dev_free(d);
 }
 
-/* Against every latent in doubles; where more are active than there are slots,
- * those furthest above their thresholds stay. */
+/* Against every latent in doubles; rows with more active latents than there are
+ * slots at first lose none. */
 static void variants_activate_above_their_thresholds(void **state)
 {
 	struct dev *d = device();
@@ -166,17 +166,18 @@ static void variants_activate_above_their_thresholds(void **state)
 	for (kind = 0; kind < 4; kind++) {
 		struct tc *t = variant(d, kind % 2 ? TC_JUMPRELU
 		                       : TC_BATCHTOPK, kind < 2);
-		float x[40 * 6], value[40 * 16];
-		uint32_t latent[40 * 16];
-		struct tc_codes c = { latent, value, 0, 0 };
+		float x[40 * 6];
+		struct tc_codes c = { 0 };
 
 		assert_int_equal(tc_slots(&t->cfg), 16);
 		for (i = 0; i < 240; i++)
 			x[i] = (float)(sin((double)i * 3.1) * (i > 150 ? 4 : 1));
 		assert_int_equal(tc_encode(t, x, 40, 0, &c, &e), 0);
-		assert_int_equal(c.k, 16);
+		assert_true(c.k == 16 || c.k == 24);	/* at most all */
 		for (i = 0; i < 40; i++) {
-			double pre[24], least = 1e9;
+			const uint32_t *latent = c.latent + i * c.k;
+			const float *value = c.value + i * c.k;
+			double pre[24];
 			size_t on = 0, got;
 
 			for (l = 0; l < 24; l++) {
@@ -187,30 +188,69 @@ static void variants_activate_above_their_thresholds(void **state)
 					     ? t->b_dec[j] : 0));
 				on += pre[l] > t->threshold[l];
 			}
-			for (got = 0; got < 16 &&
-			     latent[i * 16 + got] != UINT32_MAX; got++) {
-				l = latent[i * 16 + got];
-				assert_true(fabs(value[i * 16 + got] - pre[l]) <
-				            1e-5);
-				assert_true(got == 0 || value[i * 16 + got] <=
-				            value[i * 16 + got - 1]);
-				least = fmin(least, pre[l] - t->threshold[l]);
-				pre[l] = -1e9;
+			for (got = 0; got < c.k &&
+			     latent[got] != UINT32_MAX; got++) {
+				l = latent[got];
+				assert_true(fabs(value[got] - pre[l]) < 1e-5);
+				assert_true(got == 0 ||
+				            value[got] <= value[got - 1]);
+				assert_true(pre[l] > t->threshold[l]);
 			}
-			assert_int_equal(got, on < 16 ? on : 16);
+			assert_int_equal(got, on);
 			full += on > 16;
-			for (l = 0; l < 24; l++)
-				assert_true(pre[l] - t->threshold[l] <=
-				            (on > 16 ? least : 0));
-			for (s = got; s < 16; s++)
-				assert_true(value[i * 16 + s] == 0);
+			for (s = got; s < c.k; s++)
+				assert_true(value[s] == 0);
 		}
 		/* a k given is plain TopK */
 		assert_int_equal(tc_encode(t, x, 40, 3, &c, &e), 0);
 		assert_int_equal(c.k, 3);
+		tc_codes_free(&c);
 		tc_free(t);
 	}
 	assert_true(full > 0);
+	dev_free(d);
+}
+
+/* Rows that need more slots come late, when others have been written: each row
+ * is what it is alone. */
+static void rows_of_many_active_latents_widen_all(void **state)
+{
+	enum { N = 4200, FROM = 4150 };
+	struct dev *d = device();
+	struct err e = { 0 };
+	struct tc *t = variant(d, TC_JUMPRELU, 1);
+	float *x = mem_scratch(N, 6 * sizeof(float), &e);
+	struct tc_codes all = { 0 }, one = { 0 };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < (size_t)N * 6; i++)
+		x[i] = (float)sin((double)i * 3.1) / 20;
+	for (i = FROM; i < N; i++)
+		x[i * 6] = 10;
+	for (i = 0; i < 24; i++) {
+		t->b_enc[i] = 0;
+		t->w_enc[i * 6] = 1;
+		t->threshold[i] = i % 2 ? 1 : 0.01f;
+	}
+	assert_int_equal(tc_encode(t, x, FROM, 0, &all, &e), 0);
+	assert_int_equal(all.k, 16);
+	assert_int_equal(tc_encode(t, x, N, 0, &all, &e), 0);
+	assert_int_equal(all.k, 24);
+	assert_int_equal(all.n, N);
+	for (i = 0; i < N; i += i < FROM - 60 ? 61 : 1) {
+		assert_int_equal(tc_encode(t, x + i * 6, 1, 0, &one, &e), 0);
+		assert_memory_equal(all.latent + i * 24, one.latent,
+		                    one.k * sizeof(uint32_t));
+		assert_memory_equal(all.value + i * 24, one.value,
+		                    one.k * sizeof(float));
+		assert_true(one.k == 24 ||
+		            all.latent[i * 24 + 16] == UINT32_MAX);
+	}
+	tc_codes_free(&all);
+	tc_codes_free(&one);
+	mem_free(x);
+	tc_free(t);
 	dev_free(d);
 }
 
@@ -287,7 +327,7 @@ static void encode_and_decode_follow_the_formulas(void **state)
 			size_t d_out = t->cfg.d_out;
 			float x[10 * 6], out[10 * 6], value[10 * 30];
 			uint32_t latent[10 * 30];
-			struct tc_codes c = { latent, value, 0, 0 };
+			struct tc_codes c = { latent, value, 0, 0, { 300, 300 } };
 
 			for (i = 0; i < 60; i++)
 				x[i] = (float)sin((double)i * 3.1);
@@ -381,7 +421,8 @@ static void golden(const char *name)
 		latent = mem_scratch(n, t->cfg.k * 4, &e);
 		assert_int_equal(tensor_f32(in, 0, in->n, x, &e), 0);
 		assert_int_equal(tensor_f32(recon, 0, in->n, want, &e), 0);
-		c = (struct tc_codes){ latent, value, 0, 0 };
+		c = (struct tc_codes){ latent, value, 0, 0,
+			{ n * t->cfg.k, n * t->cfg.k } };
 		assert_int_equal(tc_encode(t, x, n, 0, &c, &e), 0);
 		assert_int_equal(tc_decode(t, x, &c, out, &e), 0);
 		for (i = 0; i < in->n; i++)
@@ -429,6 +470,7 @@ int main(void)
 		cmocka_unit_test(written_is_read_again),
 		cmocka_unit_test(variants_keep_thresholds_beside),
 		cmocka_unit_test(variants_activate_above_their_thresholds),
+		cmocka_unit_test(rows_of_many_active_latents_widen_all),
 		cmocka_unit_test(layers_are_listed_ascending),
 		cmocka_unit_test(wrong_files_are_refused),
 		cmocka_unit_test(encode_and_decode_follow_the_formulas),

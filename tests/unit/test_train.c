@@ -156,9 +156,8 @@ static double plain_fvu(struct run *r, const float *x, const float *y, size_t n)
 	struct err e = { 0 };
 	struct tc *p = train_layer_export(r->t, &e);
 	const struct tc_cfg *c = &r->t->cfg.tc;
-	uint32_t latent[MAX_N * MAX_L];
-	float value[MAX_N * MAX_L], out[MAX_N * MAX_D];
-	struct tc_codes codes = { latent, value, 0, 0 };
+	float out[MAX_N * MAX_D];
+	struct tc_codes codes = { 0 };
 	double sq = 0, var = 0;
 	size_t i, j;
 
@@ -175,6 +174,7 @@ static double plain_fvu(struct run *r, const float *x, const float *y, size_t n)
 			var += pow(y[i * c->d_out + j] - mean, 2);
 		}
 	}
+	tc_codes_free(&codes);
 	tc_free(p);
 	return sq / var;
 }
@@ -299,9 +299,7 @@ static void variants_keep_their_mean(void **state)
 	(void)state;
 	for (variant = TC_BATCHTOPK; variant <= TC_JUMPRELU; variant++) {
 		struct train_cfg c = config(TRAIN_R1);
-		uint32_t latent[ROWS * MAX_L];
-		float value[ROWS * MAX_L];
-		struct tc_codes codes = { latent, value, 0, 0 };
+		struct tc_codes codes = { 0 };
 		struct err e = { 0 };
 		struct train_stats s;
 		size_t active = 0, i;
@@ -320,13 +318,14 @@ static void variants_keep_their_mean(void **state)
 			assert_true(s.l0 == c.tc.k);
 		p = train_layer_export(r.t, &e);
 		assert_int_equal(tc_encode(p, r.x, ROWS, 0, &codes, &e), 0);
-		assert_int_equal(codes.k, 4 * c.tc.k);
+		assert_true(codes.k >= 4 * c.tc.k);
 		for (i = 0; i < ROWS * codes.k; i++)
-			active += latent[i] != UINT32_MAX;
+			active += codes.latent[i] != UINT32_MAX;
 		if (fabs((double)active / ROWS / c.tc.k - 1) > 0.15)
 			fail_msg("%s: %.3f active latents a row",
 			         tc_variant_name(c.tc.variant),
 			         (double)active / ROWS);
+		tc_codes_free(&codes);
 		tc_free(p);
 		run_close(&r);
 	}

@@ -99,11 +99,10 @@ static double error_of(const struct run *r, const struct tc *t, size_t from,
                        size_t to)
 {
 	const struct tc_cfg *c = &t->cfg;
-	size_t n = to - from, k = tc_slots(c), i;
+	size_t n = to - from, i;
 	const float *y = r->y + from * c->d_out;
 	const float *x = c->transcode ? r->x + from * c->d_in : y;
-	struct tc_codes codes = { mem_scratch(n, k * 4, NULL),
-		mem_scratch(n, k * 4, NULL), n, k };
+	struct tc_codes codes = { 0 };
 	float *out = mem_scratch(n, c->d_out * sizeof(float), NULL);
 	struct err e = { 0 };
 	double sum = 0;
@@ -113,8 +112,7 @@ static double error_of(const struct run *r, const struct tc *t, size_t from,
 		fail_msg("%s", e.msg);
 	for (i = 0; i < n * c->d_out; i++)
 		sum += pow((double)out[i] - y[i], 2);
-	mem_free(codes.latent);
-	mem_free(codes.value);
+	tc_codes_free(&codes);
 	mem_free(out);
 	return sum;
 }
