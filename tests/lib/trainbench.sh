@@ -4,7 +4,8 @@
 # threads and scratch (removed at exit); ends the benchmark without a model.
 # With CPUTIME=1 rates are tokens per second of processor time over the number
 # of threads, loading and saving included: for a machine that has other things to
-# do. Else they are by the clock, and begin when the first batch does.
+# do. Else they are by the clock, and begin when the first batch does. What comes
+# once, at the end, is left out of both.
 : "${BIN:=$PWD/bin}" "${BUILD:=$PWD/build}" "${ROOT:=$PWD}"
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
@@ -27,7 +28,7 @@ train_begin() {	# model and tokens
 
 train_rate() {	# LAYERS TOKENS EXPANSION K THREADS -> tokens/s
 	local TIMEFORMAT='%U %S' cpu
-	cpu=$( { time "$BIN/tctrain" --model "$model" --layers "$1" -x "$3" -k "$4" -b 512 -n "$2" --start-tokens 2048 \
+	cpu=$( { time "$BIN/tctrain" --model "$model" --layers "$1" -x "$3" -k "$4" -b 512 -n "$2" --start-tokens 2048 --end-tokens 0 \
 		--skip 0 --save-every 0 --threads "$5" --out "$scratch/out" --metrics "$scratch/m" \
 		<"$scratch/t.tok" 2>"$scratch/err" >&2; } 2>&1) || return 1
 	if [ "${CPUTIME-}" ]; then rate "$2" "(${cpu/ / + }) / $5"
