@@ -19,53 +19,6 @@
 
 enum { ROWS = 512 };
 
-struct run {
-	struct dev *d;
-	struct train_work *w;
-	struct train_layer *t;
-	float *x, *y;
-};
-
-static void run_open(struct run *r, const struct train_cfg *c, int n_threads)
-{
-	struct err e = { 0 };
-
-	r->d = dev_open("cpu", n_threads, &e);
-	r->w = train_work_new(c, r->d, &e);
-	r->t = train_layer_new(c, 0, r->w, &e);
-	if (!r->t)
-		fail_msg("%s", e.msg);
-	r->x = mem_scratch(ROWS, c->tc.d_in * sizeof(float), &e);
-	r->y = mem_scratch(ROWS, c->tc.d_out * sizeof(float), &e);
-	rng_state = 4101842887655102017u;
-	activations(r->x, c->tc.d_in, r->y, c->tc.d_out, ROWS);
-}
-
-static void run_close(struct run *r)
-{
-	train_layer_free(r->t);
-	train_work_free(r->w);
-	dev_free(r->d);
-	mem_free(r->x);
-	mem_free(r->y);
-}
-
-/* Rows [from, to) in blocks of `block`. */
-static void feed(struct run *r, size_t from, size_t to, size_t block)
-{
-	const struct tc_cfg *c = &r->t->cfg.tc;
-	struct err e = { 0 };
-
-	while (from < to) {
-		size_t n = to - from < block ? to - from : block;
-
-		if (train_layer_push(r->t, r->x + from * c->d_in,
-		                     r->y + from * c->d_out, n, &e) < 0)
-			fail_msg("%s", e.msg);
-		from += n;
-	}
-}
-
 static void same_weights(struct run *a, struct run *b)
 {
 	struct err e = { 0 };
@@ -102,8 +55,8 @@ static void blocks_and_threads_change_nothing(void **state)
 		c.n_steps = 25;
 		c.rule = i == 3 ? TRAIN_SIGNUM : TRAIN_ADAM;
 		c.dec_rate = i % 4 ? 0 : 0.3;
-		run_open(&a, &c, 1);
-		run_open(&b, &c, 3);
+		run_open(&a, &c, 1, ROWS);
+		run_open(&b, &c, 3, ROWS);
 		feed(&a, 0, ROWS, 64);
 		feed(&b, 0, ROWS, blocks[i]);
 		assert_int_equal(a.t->stats.step, 25);
@@ -137,7 +90,7 @@ static void learns(void **state)
 				c.dec_rate = i < 6 || rule || recipe ? 0 : 0.3;
 				if (!transcode)
 					c.tc.d_out = c.tc.d_in;
-				run_open(&r, &c, 2);
+				run_open(&r, &c, 2, ROWS);
 				for (pass = 0; pass < 6; pass++) {
 					feed(&r, 0, ROWS, 100);
 					if (pass == 0)
@@ -198,7 +151,7 @@ static void export_folds_the_normalisation_in(void **state)
 			c.tc.variant = jump ? TC_JUMPRELU : TC_TOPK;
 			if (!transcode)
 				c.tc.d_out = c.tc.d_in;
-			run_open(&r, &c, 2);
+			run_open(&r, &c, 2, ROWS);
 			feed(&r, 0, ROWS, 64);
 			x = r.x + 64 * c.tc.d_in;
 			y = transcode ? r.y + 64 * c.tc.d_out : x;
@@ -223,8 +176,8 @@ static void given_weights_survive_the_round_trip(void **state)
 	size_t i;
 
 	(void)state;
-	run_open(&a, &c, 1);
-	run_open(&b, &c, 1);
+	run_open(&a, &c, 1, ROWS);
+	run_open(&b, &c, 1, ROWS);
 	feed(&a, 0, ROWS, 64);
 	p = train_layer_export(a.t, &e);
 	assert_int_equal(train_layer_init(b.t, p, &e), 0);
@@ -270,8 +223,8 @@ static void saved_and_loaded_goes_on_to_the_bit(void **state)
 		c.warmup = 4;
 		c.decay = 0.3;
 		c.outlier = 1.4;	/* some rows are out */
-		run_open(&a, &c, 2);
-		run_open(&b, &c, 2);
+		run_open(&a, &c, 2, ROWS);
+		run_open(&b, &c, 2, ROWS);
 		feed(&a, 0, 200, 64);
 		if (train_layer_save(a.t, path, &e) < 0 ||
 		    train_layer_load(b.t, path, &e) < 0)
@@ -309,7 +262,7 @@ static void variants_keep_their_mean(void **state)
 
 		c.tc.variant = (enum tc_variant)variant;
 		c.lr = 0.003;
-		run_open(&r, &c, 2);
+		run_open(&r, &c, 2, ROWS);
 		for (pass = 0; pass < 4; pass++)
 			feed(&r, 0, ROWS, 100);
 		train_layer_stats(r.t, &s);
@@ -348,7 +301,7 @@ static void quiet_latents_are_raised(void **state)
 			c.rule = rule ? TRAIN_SIGNUM : TRAIN_ADAM;
 			c.lr = 1e-4;
 			c.raise = on ? 0.01 : 0;
-			run_open(&r, &c, 2);
+			run_open(&r, &c, 2, ROWS);
 			feed(&r, 0, 64, 64);
 			r.t->bias.w[3] -= 50;
 			if (rule)
@@ -391,7 +344,7 @@ static void bad_values_name_layer_and_row(void **state)
 		char want[80];
 		struct run r;
 
-		run_open(&r, &c, 1);
+		run_open(&r, &c, 1, ROWS);
 		r.y[at[i] * c.tc.d_out + 1] = i ? INFINITY : NAN;
 		assert_int_equal(train_layer_push(r.t, r.x, r.y, ROWS, &e),
 		                 -1);
@@ -410,7 +363,7 @@ static void outputs_all_alike_are_refused(void **state)
 	size_t i;
 
 	(void)state;
-	run_open(&r, &c, 1);
+	run_open(&r, &c, 1, ROWS);
 	for (i = 0; i < ROWS * c.tc.d_out; i++)
 		r.y[i] = 2;
 	assert_int_equal(train_layer_push(r.t, r.x, r.y, ROWS, &e), -1);
@@ -425,7 +378,7 @@ static void a_constant_input_dimension_is_nothing_special(void **state)
 	size_t i;
 
 	(void)state;
-	run_open(&r, &c, 1);
+	run_open(&r, &c, 1, ROWS);
 	for (i = 0; i < ROWS; i++)
 		r.x[i * c.tc.d_in + 2] = 7;
 	feed(&r, 0, ROWS, 64);
@@ -441,7 +394,7 @@ static void giants_are_left_out_and_counted(void **state)
 
 	(void)state;
 	c.outlier = 10;
-	run_open(&r, &c, 1);
+	run_open(&r, &c, 1, ROWS);
 	for (i = 0; i < ROWS; i += 64)
 		for (j = 0; j < c.tc.d_out; j++)
 			r.y[i * c.tc.d_out + j] *= 500;

@@ -19,13 +19,6 @@
 enum { ROWS = 1664, BATCH = 16, STEPS = 100, WINDOW = 1200, MAX_P = MAX_L + MAX_D + 1 };
 static const double INPUTS = 6;	/* as in train_end_solve.c */
 
-struct run {
-	struct dev *d;
-	struct train_work *w;
-	struct train_layer *t;
-	float *x, *y;
-};
-
 static struct train_cfg end_config(void)
 {
 	struct train_cfg c = config(TRAIN_R1);
@@ -35,45 +28,6 @@ static struct train_cfg end_config(void)
 	c.end_tokens = WINDOW + 12;	/* 75 batches, three chunks to solve on */
 	c.end_ridge = 100;
 	return c;
-}
-
-static void run_open(struct run *r, const struct train_cfg *c, int n_threads)
-{
-	struct err e = { 0 };
-
-	r->d = dev_open("cpu", n_threads, &e);
-	r->w = train_work_new(c, r->d, &e);
-	r->t = train_layer_new(c, 0, r->w, &e);
-	if (!r->t)
-		fail_msg("%s", e.msg);
-	r->x = mem_scratch(ROWS, c->tc.d_in * sizeof(float), &e);
-	r->y = mem_scratch(ROWS, c->tc.d_out * sizeof(float), &e);
-	rng_state = 4101842887655102017u;
-	activations(r->x, c->tc.d_in, r->y, c->tc.d_out, ROWS);
-}
-
-static void run_close(struct run *r)
-{
-	train_layer_free(r->t);
-	train_work_free(r->w);
-	dev_free(r->d);
-	mem_free(r->x);
-	mem_free(r->y);
-}
-
-static void feed(struct run *r, size_t from, size_t to, size_t block)
-{
-	const struct tc_cfg *c = &r->t->cfg.tc;
-	struct err e = { 0 };
-
-	while (from < to) {
-		size_t n = to - from < block ? to - from : block;
-
-		if (train_layer_push(r->t, r->x + from * c->d_in,
-		                     r->y + from * c->d_out, n, &e) < 0)
-			fail_msg("%s", e.msg);
-		from += n;
-	}
 }
 
 static void finish(struct run *r)
@@ -211,7 +165,7 @@ static void dense(double ridge)
 	float dec[MAX_L * MAX_D], skip[MAX_D * MAX_D], b_dec[MAX_D];
 
 	c.end_ridge = ridge;
-	run_open(&r, &c, 2);
+	run_open(&r, &c, 2, ROWS);
 	feed(&r, 0, ROWS, 64);
 	n = kept_features(r.t, p);
 	assert_int_equal(n, WINDOW);
@@ -322,7 +276,7 @@ static void lowers_the_error_of_every_variant(void **state)
 		struct run r;
 		double a, b;
 
-		run_open(&r, &c, 1);
+		run_open(&r, &c, 1, ROWS);
 		feed(&r, 0, ROWS, 100);
 		before = export(&r);
 		finish(&r);
@@ -349,8 +303,8 @@ static void blocks_and_threads_change_nothing(void **state)
 		struct tc *p, *q;
 		struct run a, b;
 
-		run_open(&a, &c, 1);
-		run_open(&b, &c, 3);
+		run_open(&a, &c, 1, ROWS);
+		run_open(&b, &c, 3, ROWS);
 		feed(&a, 0, ROWS, 64);
 		feed(&b, 0, ROWS, 7);
 		finish(&a);
@@ -382,8 +336,8 @@ static void saved_and_loaded_ends_the_same(void **state)
 			struct tc *p, *q;
 			struct run a, b;
 
-			run_open(&a, &c, 2);
-			run_open(&b, &c, 1);
+			run_open(&a, &c, 2, ROWS);
+			run_open(&b, &c, 1, ROWS);
 			feed(&a, 0, stops[s], 64);
 			if (train_layer_save(a.t, path, &e) < 0 ||
 			    train_layer_load(b.t, path, &e) < 0)
@@ -414,7 +368,7 @@ static void dead_latents_stay(void **state)
 	struct run r;
 
 	(void)state;
-	run_open(&r, &c, 1);
+	run_open(&r, &c, 1, ROWS);
 	feed(&r, 0, ROWS, 64);
 	for (j = 0; j < 2; j++)
 		r.t->bias.w[j] = -1e6f;
@@ -433,7 +387,7 @@ static void nothing_is_kept_when_not_asked_for(void **state)
 
 	(void)state;
 	c.end_tokens = 0;
-	run_open(&r, &c, 1);
+	run_open(&r, &c, 1, ROWS);
 	feed(&r, 0, ROWS, 64);
 	assert_null(r.t->kept_n);
 	p = export(&r);

@@ -6,7 +6,9 @@
 #include <math.h>
 #include <stdint.h>
 
+#include "mem.h"
 #include "train.h"
+#include "train_impl.h"
 
 enum { MAX_D = 12, MAX_L = 40, MAX_N = 32 };
 
@@ -59,6 +61,55 @@ static struct train_cfg config(enum train_recipe recipe)
 	};
 
 	return c;
+}
+
+struct run {
+	struct dev *d;
+	struct train_work *w;
+	struct train_layer *t;
+	float *x, *y;
+};
+
+/* A layer in training, and n rows for it. */
+static inline void run_open(struct run *r, const struct train_cfg *c,
+                            int n_threads, size_t n)
+{
+	struct err e = { 0 };
+
+	r->d = dev_open("cpu", n_threads, &e);
+	r->w = train_work_new(c, r->d, &e);
+	r->t = train_layer_new(c, 0, r->w, &e);
+	if (!r->t)
+		fail_msg("%s", e.msg);
+	r->x = mem_scratch(n, c->tc.d_in * sizeof(float), &e);
+	r->y = mem_scratch(n, c->tc.d_out * sizeof(float), &e);
+	rng_state = 4101842887655102017u;
+	activations(r->x, c->tc.d_in, r->y, c->tc.d_out, n);
+}
+
+static inline void run_close(struct run *r)
+{
+	train_layer_free(r->t);
+	train_work_free(r->w);
+	dev_free(r->d);
+	mem_free(r->x);
+	mem_free(r->y);
+}
+
+/* Rows [from, to) in blocks of `block`. */
+static inline void feed(struct run *r, size_t from, size_t to, size_t block)
+{
+	const struct tc_cfg *c = &r->t->cfg.tc;
+	struct err e = { 0 };
+
+	while (from < to) {
+		size_t n = to - from < block ? to - from : block;
+
+		if (train_layer_push(r->t, r->x + from * c->d_in,
+		                     r->y + from * c->d_out, n, &e) < 0)
+			fail_msg("%s", e.msg);
+		from += n;
+	}
 }
 
 #endif
