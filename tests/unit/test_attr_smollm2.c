@@ -18,6 +18,7 @@
 #include "mem.h"
 #include "par.h"
 #include "safet.h"
+#include "smollm2_cases.h"
 
 enum { LATENTS = 256, K = 16 };
 
@@ -60,16 +61,11 @@ static int write_set(void)
 
 static int open_all(void **state)
 {
-	FILE *p = popen("tests/lib/smollm2.sh", "r");
-	char path[4096] = "";
+	char path[SMOLLM2_PATH];
 
 	(void)state;
-	if (!p || !fgets(path, sizeof(path), p)) {
-		print_error("tests/lib/smollm2.sh gave no model\n");
+	if (smollm2_path(path) < 0)
 		return -1;
-	}
-	pclose(p);
-	path[strcspn(path, "\n")] = 0;
 	cpu = dev_open("cpu", par_cores(), &e);
 	want = safet_open("tests/golden/attr-smollm2.safetensors", &e);
 	if (cpu && want)

@@ -15,6 +15,7 @@
 #include "label_local.h"
 #include "mem.h"
 #include "par.h"
+#include "smollm2_cases.h"
 
 enum { TEXTS = 10, LINES = 3 };
 
@@ -25,16 +26,11 @@ static struct tok *tok;
 
 static int open_all(void **state)
 {
-	FILE *p = popen("tests/lib/smollm2.sh", "r");
-	char path[4096] = "";
+	char path[SMOLLM2_PATH];
 
 	(void)state;
-	if (!p || !fgets(path, sizeof(path), p)) {
-		print_error("tests/lib/smollm2.sh gave no model\n");
+	if (smollm2_path(path) < 0)
 		return -1;
-	}
-	pclose(p);
-	path[strcspn(path, "\n")] = 0;
 	if (!(cpu = dev_open("cpu", par_cores(), &e)) ||
 	    !(model = model_open(path, cpu, NULL, &e)) ||
 	    !(tok = tok_open(path, &e))) {

@@ -13,6 +13,7 @@
 #include "mem.h"
 #include "model.h"
 #include "par.h"
+#include "smollm2_cases.h"
 
 enum { MAX_IDS = 256 };
 
@@ -23,16 +24,11 @@ static json_t *golden;
 
 static int open_model(void **state)
 {
-	FILE *p = popen("tests/lib/smollm2.sh", "r");
-	char path[4096] = "";
+	char path[SMOLLM2_PATH];
 
 	(void)state;
-	if (!p || !fgets(path, sizeof(path), p)) {
-		print_error("tests/lib/smollm2.sh gave no model\n");
+	if (smollm2_path(path) < 0)
 		return -1;
-	}
-	pclose(p);
-	path[strcspn(path, "\n")] = 0;
 	golden = json_load_file("tests/golden/smollm2.json", 0, NULL);
 	cpu = dev_open("cpu", par_cores(), &e);
 	if (golden && cpu)
