@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "dev_cpu_tc.h"
+#include "dev_cpu_tc_know.h"
 #include "mem.h"
 
 enum {
@@ -93,6 +94,15 @@ static void scan_rows(void *ctx, size_t item, int thread)
 	c->table->scan(&s);
 }
 
+static void trim_rows(void *ctx, size_t first, size_t n)
+{
+	const struct coarse *c = ctx;
+	size_t r;
+
+	for (r = first; r < first + n; r++)
+		dev_cpu_tc_pick_trim(c->q, &c->pick[r]);
+}
+
 static void write_rows(void *ctx, size_t first, size_t n)
 {
 	const struct coarse *c = ctx;
@@ -116,7 +126,7 @@ int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e)
 	struct coarse c = { .q = q, .table = q->dev->coarse };
 	struct par *pool = q->dev->base.pool;
 	size_t mr = c.table->mr, nr = c.table->nr, panels, round, ints;
-	size_t bytes;
+	size_t picks = dev_cpu_tc_pick_bytes(q->n, q->cap), bytes;
 
 	c.d2 = (q->d_in + nr - 1) / nr * (nr / 2);
 	c.slack = dev_cpu_tc_coarse_slack(q->d_in);
@@ -126,14 +136,15 @@ int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e)
 	round = ROUND_BYTES / (2 * sizeof(int16_t) * c.d2 * nr);
 	round = round < 1 ? 1 : round < panels ? round : panels;
 	ints = 2 * c.d2 * (c.groups * mr + round * nr);
-	bytes = dev_cpu_tc_pick_bytes(q->n, q->cap) + ints * sizeof(*c.x) +
+	bytes = ints * sizeof(*c.x) +
 	        (c.groups * mr + 2 * round * nr) * sizeof(*c.bias);
-	if (mem_grow(&q->dev->packed, &q->dev->packed_cap, bytes /
+	if (bytes < dev_cpu_tc_know_bytes(q))	/* comes when those have gone */
+		bytes = dev_cpu_tc_know_bytes(q);
+	if (mem_grow(&q->dev->packed, &q->dev->packed_cap, (picks + bytes) /
 	             sizeof(*q->dev->packed) + 1, sizeof(*q->dev->packed), e) < 0)
 		return -1;
 	c.pick = dev_cpu_tc_pick_rows(q->dev->packed, q->n, q->cap);
-	c.x_scale = (float *)(void *)((char *)c.pick +
-	                              dev_cpu_tc_pick_bytes(q->n, q->cap));
+	c.x_scale = (float *)(void *)((char *)c.pick + picks);
 	c.w_scale = c.x_scale + c.groups * mr;
 	c.bias = c.w_scale + round * nr;
 	c.x = (int16_t *)(void *)(c.bias + round * nr);
@@ -147,6 +158,8 @@ int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e)
 		par_for(pool, (c.groups + c.item_groups - 1) / c.item_groups,
 		        scan_rows, &c);
 	}
+	dev_cpu_ranges(q->dev, q->n, 8, trim_rows, &c);
+	dev_cpu_tc_know(q, c.pick, c.x_scale);
 	dev_cpu_ranges(q->dev, q->n, 8, write_rows, &c);
 	return 0;
 }

@@ -257,11 +257,16 @@ static void from_keys(struct tc_pick *p, size_t n)
 	}
 }
 
-void dev_cpu_tc_pick_cut(const struct tc_encode *q, size_t row,
-                         struct tc_pick *p, size_t most)
+void dev_cpu_tc_pick_trim(const struct tc_encode *q, struct tc_pick *p)
 {
 	raise(q, p);
 	drop(p);
+}
+
+void dev_cpu_tc_pick_cut(const struct tc_encode *q, size_t row,
+                         struct tc_pick *p, size_t most)
+{
+	dev_cpu_tc_pick_trim(q, p);
 	if (p->n <= most)
 		return;
 	know(q, row, p);
@@ -280,8 +285,7 @@ void dev_cpu_tc_pick_write(const struct tc_encode *q, size_t row,
 	uint64_t *key;
 	size_t i, n;
 
-	raise(q, p);
-	drop(p);
+	dev_cpu_tc_pick_trim(q, p);
 	know(q, row, p);
 	key = to_keys(p);
 	select_top(key, p->n, q->k);

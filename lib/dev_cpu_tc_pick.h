@@ -78,6 +78,8 @@ void dev_cpu_tc_pick_start(struct tc_pick *p);
 /* An upper bound of |v|, or NaN: see above. */
 float dev_cpu_tc_norm(const struct tc_loops *loops, const float *v, size_t n);
 
+/* Raises the bar as far as bounds allow, and drops the candidates below it. */
+void dev_cpu_tc_pick_trim(const struct tc_encode *q, struct tc_pick *p);
 /* Raises the bar of row `row` and drops the candidates below it. Where more
  * than `most` are left, most >= k, values are computed and k stay. */
 void dev_cpu_tc_pick_cut(const struct tc_encode *q, size_t row,

@@ -1,0 +1,21 @@
+/*
+ * dev_cpu_tc_know: the values of many rows' candidates, latent by latent.
+ *
+ * Row by row, each value would fetch a row of w from far away, for one product.
+ * A batch's rows share candidates: ordered by latent, w is read once, from its
+ * beginning to its end, and the rows of x, of which there are few, stay near.
+ */
+#ifndef R1_DEV_CPU_TC_KNOW_H
+#define R1_DEV_CPU_TC_KNOW_H
+
+#include "dev_cpu_tc_pick.h"
+
+/* Bytes of memory wanted for q's rows, aligned as floats are. */
+size_t dev_cpu_tc_know_bytes(const struct tc_encode *q);
+
+/* Computes, of the candidates of all q->n rows, those whose bounds differ:
+ * low = up = value. */
+void dev_cpu_tc_know(const struct tc_encode *q, struct tc_pick *pick,
+                     void *memory);
+
+#endif
