@@ -656,8 +656,8 @@ static void check(const struct opts *o, int intervene)
 	if (o->slug && !attrgraph_name_ok(o->slug))
 		cli_usage(&tool, "--slug '%s': letters, digits, _ . - wanted",
 		          o->slug);
-	if (o->scan && !attrgraph_name_ok(o->scan))
-		cli_usage(&tool, "--scan '%s': letters, digits, _ . - wanted",
+	if (o->scan && !attrgraph_scan_ok(o->scan))
+		cli_usage(&tool, "--scan '%s': letters, digits, _ . - / @ wanted",
 		          o->scan);
 	if (!strcmp(o->format, "graph") && !o->plan)
 		cli_no_terminal(&tool);

@@ -118,8 +118,11 @@ struct attrgraph_about {
 	const struct attr_check *check;	/* or NULL */
 };
 
-/* Whether s may be a slug or scan for Neuronpedia: [A-Za-z0-9_.-]+ */
+/* Whether s may be a slug, or a scan on Neuronpedia: [A-Za-z0-9_.-]+ */
 int attrgraph_name_ok(const char *s);
+/* Whether s may be a scan somewhere: circuit-tracer's viewer knows folders and
+ * REPOSITORY//FOLDER@REVISION by it, so / and @ too. */
+int attrgraph_scan_ok(const char *s);
 /* s as such a name, at most 64 bytes, lower case; for mem_free. */
 char *attrgraph_name(const char *s, struct err *e);
 

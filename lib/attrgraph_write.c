@@ -16,12 +16,24 @@ enum { NODES = 256, LINKS = 4096 };	/* made at a time */
 
 /* ---- names ---- */
 
-int attrgraph_name_ok(const char *s)
+#define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" \
+                   "0123456789_.-"
+
+static int only(const char *s, const char *chars)
 {
-	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz"
-	                  "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-");
+	size_t n = strspn(s, chars);
 
 	return n && !s[n];
+}
+
+int attrgraph_name_ok(const char *s)
+{
+	return only(s, NAME_CHARS);
+}
+
+int attrgraph_scan_ok(const char *s)
+{
+	return only(s, NAME_CHARS "/@");
 }
 
 char *attrgraph_name(const char *s, struct err *e)
