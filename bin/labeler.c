@@ -10,15 +10,16 @@
 #include "json.h"
 #include "label_out.h"
 #include "label_run.h"
+#include "label_server.h"
 #include "mem.h"
 #include "metrics.h"
 #include "model.h"
 #include "progress.h"
-#include "secret.h"
 
 struct opts {
 	const char *provider, *model, *tokenizer, *db, *base_url, *key_file;
-	const char *prompt, *detect_prompt, *fuzz_prompt;
+	const char *prompt, *detect_prompt, *fuzz_prompt, *embed_prompt;
+	const char *embed_provider, *embed_model, *embed_url, *embed_key_file;
 	const char *layers, *list;
 	double min_frequency;
 	int64_t per_layer, show, test, per_ask, window;
@@ -59,6 +60,8 @@ static const struct cli_opt options[] = {
 	        "prompt for detection"),
 	CLI_STR(0, "fuzz-prompt", struct opts, fuzz_prompt, "NAME", NULL,
 	        "prompt for fuzzing"),
+	CLI_STR(0, "embed-prompt", struct opts, embed_prompt, "NAME", NULL,
+	        "what stands for a label in embeddings"),
 	CLI_STR('l', "layers", struct opts, layers, "LIST", "all",
 	        "layers to label, as 0,4-7"),
 	CLI_STR(0, "list", struct opts, list, "FILE", NULL,
@@ -75,8 +78,17 @@ static const struct cli_opt options[] = {
 	         "10", "contexts judged by one request"),
 	CLI_LONG(0, "window", struct opts, window, "N", 0, 4096, "0",
 	         "tokens of a context at most; 0: as they come"),
-	CLI_CHOICE(0, "scores", struct opts, scores, "both|detection", "both",
+	CLI_CHOICE(0, "scores", struct opts, scores,
+	           "both|detection|embedding|all", "both",
 	           "how labels are tested"),
+	CLI_CHOICE(0, "embed-provider", struct opts, embed_provider,
+	           "openai|local|anthropic", "openai", "who embeds"),
+	CLI_STR(0, "embed-model", struct opts, embed_model, "MODEL", NULL,
+	        "what embeds; local: folder or file, default: --model"),
+	CLI_STR(0, "embed-url", struct opts, embed_url, "URL", NULL,
+	        "another server that embeds, by OpenAI's API"),
+	CLI_STR(0, "embed-key-file", struct opts, embed_key_file, "FILE", NULL,
+	        "its key"),
 	CLI_LONG(0, "attempts", struct opts, attempts, "N", 1, 9, "3",
 	         "at an answer that can be used"),
 	CLI_LONG(0, "tries", struct opts, tries, "N", 1, 100, "8",
@@ -127,7 +139,7 @@ static const struct cli_opt options[] = {
 
 /* Where things are and how patiently they are asked for. */
 static const char *const unrecorded[] = {
-	"db", "key-file", "import", "prices", "max-usd", "concurrency", "tries",
+	"db", "key-file", "embed-key-file", "import", "prices", "max-usd", "concurrency", "tries",
 	"wait", "wait-max", "deadline", "poll", "batch-size", NULL
 };
 
@@ -137,6 +149,12 @@ static const struct cli_tool tool = {
 	.options = options,
 	.unrecorded = unrecorded
 };
+
+/* Whether labels are scored by embeddings. */
+static int embeds(const struct opts *o)
+{
+	return !strcmp(o->scores, "embedding") || !strcmp(o->scores, "all");
+}
 
 static volatile sig_atomic_t stopped;
 
@@ -153,15 +171,19 @@ struct run {
 	struct label_plan plan;
 	struct label_wire wire;
 	struct label_run_opt opt;
-	struct secret key;
-	const char *headers[4];
-	char *base;
+	struct label_server server;
+	struct label_wire embed_wire;
+	struct label_run_opt embed;
+	struct label_server embed_server;
 	json_t *extra;
 	char *extra_text;
 	struct dev *dev;
 	struct model *model;
 	struct tok *tok;
 	struct label_local *local;
+	struct model *near_model;
+	struct tok *near_tok;
+	struct label_near *near;
 	struct label_db *db;
 	struct label_set set;
 	struct progress progress;
@@ -174,15 +196,18 @@ static void run_free(struct run *r)
 	label_set_free(&r->set);
 	label_db_close(r->db);
 	label_local_free(r->local);
+	label_near_free(r->near);
+	tok_free(r->near_tok);
+	model_free(r->near_model);
 	tok_free(r->tok);
 	model_free(r->model);
 	dev_free(r->dev);
 	for (i = 0; i < LABEL_KINDS; i++)
 		label_prompt_free(&r->plan.prompt[i]);
-	secret_free(&r->key);
+	label_server_close(&r->server);
+	label_server_close(&r->embed_server);
 	json_decref(r->extra);
 	free(r->extra_text);
-	mem_free(r->base);
 }
 
 static void show(void *ctx, size_t done, size_t labelled, double usd)
@@ -201,21 +226,28 @@ static int set_prompts(struct run *r, struct err *e)
 {
 	const struct opts *o = r->o;
 	static const char *const usual[][LABEL_KINDS] = {
-		{ "v1", "detect", "fuzz" },
-		{ "small", "detect-small", "fuzz-small" },
-		{ "tokens", "tokens", "tokens" }
+		{ "v1", "detect", "fuzz", "embed" },
+		{ "small", "detect-small", "fuzz-small", "embed" },
+		{ "tokens", "tokens", "tokens", "embed" }
 	};
 	const char *const given[LABEL_KINDS] = {
-		o->prompt, o->detect_prompt, o->fuzz_prompt
+		o->prompt, o->detect_prompt, o->fuzz_prompt, o->embed_prompt
 	};
 	int small = r->wire.who == LABEL_LOCAL, rule = r->wire.who == LABEL_RULE;
 	size_t items = 2 * r->plan.n_test, asks;
 	int i;
 
-	for (i = 0; i < LABEL_KINDS; i++)
-		if (label_prompt_open(&r->plan.prompt[i], given[i] ? given[i]
-		                      : usual[rule ? 2 : small][i], e) < 0)
+	for (i = 0; i < LABEL_KINDS; i++) {
+		const char *name = given[i] ? given[i]
+		                            : usual[rule ? 2 : small][i];
+
+		if (label_prompt_open(&r->plan.prompt[i], name, e) < 0)
 			return -1;
+		if (!r->plan.prompt[i].query != (i != LABEL_EMBED))
+			return err_set(e, ERR_USAGE, "%s: is %sa prompt for "
+			               "embeddings", name,
+			               i == LABEL_EMBED ? "not " : "");
+	}
 	/* what is measured is compared with each other: all in one request */
 	if (small && (r->plan.prompt[LABEL_DETECT].given ||
 	              r->plan.prompt[LABEL_FUZZ].given) && items) {
@@ -252,37 +284,93 @@ static int set_params(struct run *r, struct err *e)
 
 static int set_server(struct run *r, struct err *e)
 {
-	int anthropic = r->wire.who == LABEL_ANTHROPIC, n = 0;
-	const char *base = r->o->base_url;
-	size_t len;
+	const struct opts *o = r->o;
+	int got;
 
-	if (!base)
-		base = anthropic ? "https://api.anthropic.com"
-		                 : "https://api.openai.com/v1";
-	if (!(r->base = mem_strdup(base, e)))
+	if (label_server_open(&r->server, r->wire.who, o->base_url, o->key_file,
+	                      r->wire.who == LABEL_ANTHROPIC
+	                      ? "ANTHROPIC_API_KEY" : "OPENAI_API_KEY",
+	                      !o->dry_run && !o->import, e) < 0)
 		return -1;
-	for (len = strlen(r->base); len && r->base[len - 1] == '/'; len--)
-		r->base[len - 1] = 0;
-	r->wire.base_url = r->base;
-	if (secret_load(&r->key, anthropic ? "x-api-key: "
-	                                   : "authorization: Bearer ",
-	                r->o->key_file, anthropic ? "ANTHROPIC_API_KEY"
-	                                          : "OPENAI_API_KEY", e) < 0)
+	r->wire.base_url = r->server.base;
+	r->opt.headers = r->server.headers;
+	r->opt.secret = label_server_secret(&r->server);
+	got = label_price(o->prices, o->model, &r->opt.price, e);
+	r->opt.priced = got > 0;
+	if (!got && o->max_usd > 0)
+		return err_set(e, ERR_USAGE, "--max-usd: no price of %s is "
+		               "known: give --prices", o->model);
+	return got < 0 ? -1 : 0;
+}
+
+/* The labeller's own server embeds too, unless another is named, which gets no key
+ * of the environment that another server has got. */
+static int set_embedder(struct run *r, struct err *e)
+{
+	const struct opts *o = r->o;
+	int same = r->wire.who == LABEL_OPENAI && !o->embed_url &&
+	           !o->embed_key_file;
+	int taken = r->wire.who == LABEL_OPENAI && !o->key_file, got;
+
+	r->embed = r->opt;
+	r->embed_wire = (struct label_wire){
+		.who = LABEL_OPENAI, .embeds = 1, .model = o->embed_model,
+		.any_model = o->any_model
+	};
+	r->embed.wire = &r->embed_wire;
+	r->embed.api.reply_max = LABEL_EMBED_REPLY_MAX;
+	r->embed.price = (struct label_price){ 0 };
+	r->embed.priced = 1;
+	r->opt.embed = &r->embed;
+	r->plan.embedder = o->embed_model;
+	if (!strcmp(o->embed_provider, "local"))
+		return 0;
+	if (same) {
+		r->embed_wire.base_url = r->server.base;
+	} else {
+		if (label_server_open(&r->embed_server, LABEL_OPENAI,
+		                      o->embed_url, o->embed_key_file,
+		                      taken ? NULL : "OPENAI_API_KEY",
+		                      !o->dry_run && !o->import, e) < 0)
+			return -1;
+		r->embed_wire.base_url = r->embed_server.base;
+		r->embed.headers = r->embed_server.headers;
+		r->embed.secret = label_server_secret(&r->embed_server);
+	}
+	got = label_price(o->prices, o->embed_model, &r->embed.price, e);
+	r->embed.priced = got > 0;
+	if (!got && o->max_usd > 0)
+		return err_set(e, ERR_USAGE, "--max-usd: no price of %s is "
+		               "known: give --prices", o->embed_model);
+	return got < 0 ? -1 : 0;
+}
+
+/* What embeds here: the labelling model, unless another is named. */
+static int set_near(struct run *r, struct err *e)
+{
+	const struct opts *o = r->o;
+	const char *path = o->embed_model ? o->embed_model : o->model, *base;
+	struct log log = cli_log(&tool);
+	struct model *m = r->model;
+
+	if (o->dry_run || o->import) {
+		r->plan.embedder = path;
+		return 0;
+	}
+	if (!m || o->embed_model) {
+		if ((!r->dev && !(r->dev = dev_open(r->c->device, r->c->threads,
+		                                    e))) ||
+		    !(m = r->near_model = model_open(path, r->dev, r->c->progress
+		                                     ? &log : NULL, e)))
+			return -1;
+	}
+	base = model_cfg(m)->name;
+	r->plan.embedder = *base ? base : model_cfg(m)->fingerprint;
+	if (!(r->near_tok = tok_open(path, e)))
 		return -1;
-	if (!r->key.text && !r->o->base_url && !r->o->dry_run &&
-	    !r->o->import)
-		return err_set(e, ERR_USAGE, "no key: set %s or give "
-		               "--key-file", anthropic ? "ANTHROPIC_API_KEY"
-		                                       : "OPENAI_API_KEY");
-	if (r->key.text && !http_api_private(r->base))
-		return err_set(e, ERR_USAGE, "%s: a key is sent over https or "
-		               "within this machine only", r->base);
-	r->headers[n++] = "content-type: application/json";
-	if (anthropic)
-		r->headers[n++] = "anthropic-version: 2023-06-01";
-	if (r->key.text)
-		r->headers[n++] = r->key.text;
-	return 0;
+	r->near = label_near_new(m, r->near_tok, (size_t)o->context, e);
+	r->embed.near = r->near;
+	return r->near ? 0 : -1;
 }
 
 static int set_model(struct run *r, struct err *e)
@@ -331,7 +419,6 @@ static int set_local(struct run *r, struct err *e)
 static int set_up(struct run *r, struct err *e)
 {
 	const struct opts *o = r->o;
-	int got;
 
 	r->wire = (struct label_wire){
 		.who = !strcmp(o->provider, "anthropic") ? LABEL_ANTHROPIC
@@ -344,7 +431,8 @@ static int set_up(struct run *r, struct err *e)
 	r->plan.n_show = (size_t)o->show;
 	r->plan.n_test = (size_t)o->test;
 	r->plan.per_ask = (size_t)o->per_ask;
-	r->plan.fuzz = !strcmp(o->scores, "both");
+	r->plan.detect = strcmp(o->scores, "embedding") != 0;
+	r->plan.fuzz = !strcmp(o->scores, "both") || !strcmp(o->scores, "all");
 	r->plan.seed = r->c->seed;
 	r->opt = (struct label_run_opt){
 		.plan = &r->plan, .wire = &r->wire, .max_usd = o->max_usd,
@@ -355,7 +443,7 @@ static int set_up(struct run *r, struct err *e)
 		         .reply_max = 1 << 20, .seed = r->c->seed,
 		         .ca_file = getenv("SSL_CERT_FILE"),
 		         .log = cli_log(&tool) },
-		.headers = r->headers, .batch = o->batch,
+		.batch = o->batch,
 		.batch_size = (size_t)o->batch_size, .poll_s = o->poll,
 		.stop = &stopped, .log = cli_log(&tool),
 		.progress = r->c->progress ? show : NULL, .ctx = r
@@ -366,20 +454,15 @@ static int set_up(struct run *r, struct err *e)
 	r->plan.extra = r->extra_text;
 	if (r->wire.who == LABEL_LOCAL || r->wire.who == LABEL_RULE) {
 		r->opt.priced = 1;
-	} else {
-		if (set_server(r, e) < 0)
-			return -1;
-		r->opt.secret = r->key.text ? r->key.text + r->key.n_prefix
-		                            : NULL;
-		got = label_price(o->prices, o->model, &r->opt.price, e);
-		if (got < 0)
-			return -1;
-		r->opt.priced = got;
-		if (!got && o->max_usd > 0)
-			return err_set(e, ERR_USAGE, "--max-usd: no price of "
-			               "%s is known: give --prices", o->model);
+	} else if (set_server(r, e) < 0) {
+		return -1;
 	}
-	return set_model(r, e);
+	if (embeds(o) && set_embedder(r, e) < 0)
+		return -1;
+	if (set_model(r, e) < 0)
+		return -1;
+	return embeds(o) && !strcmp(o->embed_provider, "local")
+	       ? set_near(r, e) : 0;
 }
 
 /* ---- doing ---- */
@@ -416,12 +499,13 @@ static int read_set(struct run *r, struct err *e)
 static int estimate(struct run *r, struct err *e)
 {
 	struct label_estimate x;
-	double usd, n = (double)r->o->assume;
+	double usd, embed, n = (double)r->o->assume;
 	json_t *j;
 	int rc;
 
 	if (label_run_estimate(&r->opt, &r->set, r->db, &x, e) < 0)
 		return -1;
+	embed = r->opt.embed ? label_price_of(&r->embed.price, &x.embed, 0) : 0;
 	usd = label_price_of(&r->opt.price, &x.use, 0);
 	j = json_pack("{s:s,s:s,s:I,s:I,s:I,s:I}", "model", r->plan.model,
 	              "prompt_version", r->plan.prompt[0].version, "features",
@@ -429,13 +513,18 @@ static int estimate(struct run *r, struct err *e)
 	              (json_int_t)((double)x.requests * n), "input_tokens",
 	              (json_int_t)((double)x.use.input * n), "output_tokens",
 	              (json_int_t)((double)x.use.output * n));
-	if (r->opt.priced) {
-		json_object_set_new(j, "usd", json_real(usd * n));
+	if (r->opt.embed)
+		json_object_set_new(j, "embedded_tokens", json_integer(
+			(json_int_t)((double)x.embed.input * n)));
+	if (r->opt.priced && (!r->opt.embed || r->embed.priced)) {
+		json_object_set_new(j, "usd", json_real((usd + embed) * n));
 		json_object_set_new(j, "usd_batch",
-		                    json_real(usd * n * r->opt.price.batch));
+		                    json_real((usd * r->opt.price.batch + embed) *
+		                              n));
 		if (x.features)
-			json_object_set_new(j, "usd_per_label", json_real(usd /
-			                    (double)x.features));
+			json_object_set_new(j, "usd_per_label",
+			                    json_real((usd + embed) /
+			                              (double)x.features));
 	}
 	rc = json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(4));
 	json_decref(j);
@@ -566,6 +655,12 @@ static void check(const struct opts *o)
 	if (!strcmp(o->provider, "tokens") &&
 	    (o->prompt || o->detect_prompt || o->fuzz_prompt))
 		cli_usage(&tool, "--provider tokens asks nobody: no prompt");
+	if (embeds(o) && !o->export && !strcmp(o->embed_provider, "anthropic"))
+		cli_usage(&tool, "Anthropic has no embeddings: --embed-provider "
+		          "openai or local");
+	if (embeds(o) && !o->export && !o->embed_model &&
+	    (strcmp(o->embed_provider, "local") || strcmp(o->provider, "local")))
+		cli_usage(&tool, "--embed-model is missing");
 	if (o->assume > 1 && !o->dry_run)
 		cli_usage(&tool, "--assume goes with --dry-run");
 	if (o->batch && (!strcmp(o->provider, "local") ||
@@ -596,7 +691,8 @@ int main(int argc, char **argv)
 	run_free(&r);
 	if (metrics_close(m, rc < 0 ? NULL : &e) < 0 || rc < 0)
 		cli_die(&tool, &e);
-	cli_close_stdout(&tool);
+	if (strcmp(o.to, "labels") || o.dry_run)	/* a stream closes it */
+		cli_close_stdout(&tool);
 	free(c.command);
 	free(o.param.item);
 	return 0;

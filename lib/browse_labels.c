@@ -23,23 +23,19 @@ static const char *const left_out[] = {
 	"think", "answer", "text", "spread", "promoted", "suppressed", "request"
 };
 
-/* Mean of the scores: members NAME that have a NAME_low beside them. */
+/* Mean of the balanced accuracies there are, as `best` has it; -1: none. */
 static double mean_score(const json_t *row)
 {
-	const char *key;
-	json_t *v;
+	static const char *const keys[] = { "detection", "fuzzing" };
+	const json_t *v;
 	double sum = 0;
-	char low[64];
-	int n = 0;
+	int i, n = 0;
 
-	json_object_foreach((json_t *)(uintptr_t)row, key, v) {
-		snprintf(low, sizeof(low), "%.50s_low", key);
-		if (json_is_number(v) &&
-		    json_is_number(json_object_get(row, low))) {
+	for (i = 0; i < 2; i++)
+		if (json_is_number(v = json_object_get(row, keys[i]))) {
 			sum += json_number_value(v);
 			n++;
 		}
-	}
 	return n ? sum / n : -1;
 }
 

@@ -343,7 +343,6 @@ static int read_lists(struct examples_in *r, struct examples_latent *l,
 	const uint32_t most[] = { h->n_top, h->n_spare + h->n_top,
 	                          h->n_sample };
 	struct shelf *s = &r->shelf;
-	const struct examples_one *at;
 	size_t n, i, j;
 
 	s->n = s->n_ids = 0;
@@ -361,9 +360,9 @@ static int read_lists(struct examples_in *r, struct examples_latent *l,
 		l->n[i] = n;
 	}
 	settle(s, 1);
-	for (i = 0, at = s->one; i < 3; at += l->n[i++]) {
-		l->list[i] = at;
-		if (by_value(at, l->n[i], keys[i], e) < 0)
+	for (i = n = 0; i < 3; n += l->n[i++]) {
+		l->list[i] = s->one ? s->one + n : NULL;
+		if (by_value(l->list[i], l->n[i], keys[i], e) < 0)
 			return -1;
 	}
 	for (i = 0; i < s->n; i++)

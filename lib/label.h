@@ -52,7 +52,8 @@ void label_feature_free(struct label_feature *f);
 
 enum label_form {
 	LABEL_FORM_LABEL,	/* a label, an explanation, tags, marks */
-	LABEL_FORM_BITS		/* one 0 or 1 for each item */
+	LABEL_FORM_BITS,	/* one 0 or 1 for each item */
+	LABEL_FORM_NEAR		/* how near each item is (label_embed.h) */
 };
 
 enum {
@@ -93,11 +94,13 @@ int label_form_parse(enum label_form f, size_t n_items, const char *text,
  * "@explanation" and "@label" are how these begin in an answer. With "@given" and
  * "@plain" it is measured by how much likelier the one makes a text behind it than
  * the other does, in place of asking for judgements; and a label is chosen by it,
- * of the model's own and those in the lines of "@candidate".
+ * of the model's own and those in the lines of "@candidate". A prompt for
+ * embeddings has a part "@query" alone: the text that stands for the label.
  */
 struct label_prompt {
 	char *version;		/* its name, or NAME@DIGEST of a user's file */
-	char *system, *user;
+	char *system, *user;	/* both, or */
+	char *query;
 	char *begin[2];		/* explanation, label; or NULL */
 	char *given, *plain;	/* both or neither */
 	char *candidate;	/* or NULL */
@@ -114,7 +117,9 @@ const char *label_builtin(const char *name, size_t *n);
 
 /* ---- requests ---- */
 
-enum label_kind { LABEL_LABEL, LABEL_DETECT, LABEL_FUZZ, LABEL_KINDS };
+enum label_kind {
+	LABEL_LABEL, LABEL_DETECT, LABEL_FUZZ, LABEL_EMBED, LABEL_KINDS
+};
 extern const char *const label_kinds[LABEL_KINDS];
 
 enum { LABEL_ID_MAX = 64 };	/* bytes of a request's id with its NUL */
@@ -135,11 +140,11 @@ struct label_ask {
 	enum label_form form;
 	size_t n_items;
 	int attempt;		/* from 1 */
-	char *system, *user;
+	char *system, *user;	/* system "": none */
 	const char *begin[2];	/* of the prompt, "" for nothing */
 	/* for who measures, or NULL; a label that is not known yet is \1 */
 	char *given, *plain, *candidate;
-	struct label_text *item;	/* n_items: judged, or shown */
+	struct label_text *item;	/* n_items: judged, shown, embedded */
 };
 
 void label_ask_free(struct label_ask *a);
@@ -150,8 +155,9 @@ struct label_plan {
 	struct label_prompt prompt[LABEL_KINDS];
 	size_t n_show;		/* contexts shown for a label */
 	size_t n_test;		/* contexts of each side for a score; 0: none */
-	size_t per_ask;		/* items of one request */
-	int fuzz;		/* score by marks too */
+	size_t per_ask;		/* items of one request; embeddings: all */
+	int detect, fuzz;	/* how to score */
+	const char *embedder;	/* and by embeddings of this model, or NULL */
 	uint64_t seed;
 	const struct tok *tok;
 	const char *extra;	/* of the request's body: sampling and the like,
@@ -194,5 +200,18 @@ struct label_score {
 /* Fills balanced, low, high from the counts; -1 when a side is empty. The
  * interval joins Wilson's of the two shares (Zou and Donner 2008). */
 int label_score_close(struct label_score *s);
+
+/* How often an item with the latent is nearer to the label than one without. */
+struct label_auc {
+	size_t on, off;
+	double auc;		/* area under the ROC curve; a tie is half */
+	double low, high;	/* its 95 % interval */
+};
+
+/* Of n items with near[i] and truth[i] 0 or 1; -1 when a side is empty. The
+ * interval is Newcombe's, a score interval as Wilson's is, with Hanley and
+ * McNeil's variance (Statist. Med. 25 (2006) 559, method 5). */
+int label_auc_of(const double *near, const uint8_t *truth, size_t n,
+                 struct label_auc *s);
 
 #endif

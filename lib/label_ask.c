@@ -14,7 +14,9 @@
 /* A token is marked when it has so much of the context's peak. */
 #define MARKED 0.3f
 
-const char *const label_kinds[LABEL_KINDS] = { "label", "detection", "fuzzing" };
+const char *const label_kinds[LABEL_KINDS] = {
+	"label", "detection", "fuzzing", "embedding"
+};
 
 /* ---- text ---- */
 
@@ -352,8 +354,11 @@ static int set_id(const struct label_plan *p, struct label_ask *a,
                   struct err *e)
 {
 	char hex[SHA256_HEX];
-	char *all = mem_printf(e, "%s%c%d%c%zu%c%s%c%s%c%s%c%s%s", p->model, 1,
-	                       (int)a->form, 1, a->n_items, 1, p->extra, 1,
+	int embed = a->form == LABEL_FORM_NEAR;
+	char *all = mem_printf(e, "%s%c%d%c%zu%c%s%c%s%c%s%c%s%s",
+	                       embed ? p->embedder : p->model, 1,
+	                       (int)a->form, 1, a->n_items, 1,
+	                       embed ? "" : p->extra, 1,
 	                       a->system, 1, a->user, 1,
 	                       a->begin[0], a->begin[1]);
 	struct text t = { 0 };
@@ -396,7 +401,7 @@ static int raw_item(struct label_text *out, const struct fill *x,
 	out->s = t.s;
 	out->n = t.n;
 	out->mark = (uint8_t *)mark.s;
-	if (x->kind == LABEL_DETECT) {
+	if (x->kind == LABEL_DETECT || x->kind == LABEL_EMBED) {
 		mem_free(mark.s);
 		out->mark = NULL;
 	}
@@ -409,8 +414,8 @@ static int fill_items(const struct label_prompt *q, struct fill *x,
 	size_t i;
 
 	if (!(a->item = mem_array(x->n, sizeof(*a->item), e)) ||
-	    !(a->given = fill_in(q->given, x, e)) ||
-	    !(a->plain = fill_in(q->plain, x, e)) ||
+	    (q->given && (!(a->given = fill_in(q->given, x, e)) ||
+	                  !(a->plain = fill_in(q->plain, x, e)))) ||
 	    (q->candidate && !(a->candidate = fill_in(q->candidate, x, e))))
 		return -1;
 	for (i = 0; i < x->n; i++)
@@ -422,6 +427,7 @@ static int fill_items(const struct label_prompt *q, struct fill *x,
 static int build(const struct label_plan *p, struct fill *x,
                  struct label_ask *a, struct err *e)
 {
+	const struct label_prompt *q = &p->prompt[x->kind];
 	const struct label_ctxs *all[] = { &x->f->show, &x->f->on,
 	                                   &x->f->off };
 	size_t i, j, longest = 1;
@@ -435,14 +441,13 @@ static int build(const struct label_plan *p, struct fill *x,
 	a->latent = x->f->id;
 	a->kind = x->kind;
 	for (i = 0; i < 2; i++)
-		a->begin[i] = p->prompt[x->kind].begin[i]
-		              ? p->prompt[x->kind].begin[i] : "";
+		a->begin[i] = q->begin[i] ? q->begin[i] : "";
 	a->attempt = 1;
 	if ((x->mark = mem_array(longest, 1, e)) &&
-	    (a->system = fill_in(p->prompt[x->kind].system, x, e)) &&
-	    (a->user = fill_in(p->prompt[x->kind].user, x, e)) &&
-	    (!p->prompt[x->kind].given || !x->items ||
-	     fill_items(&p->prompt[x->kind], x, a, e) == 0))
+	    (a->system = fill_in(q->query ? "" : q->system, x, e)) &&
+	    (a->user = fill_in(q->query ? q->query : q->user, x, e)) &&
+	    ((!q->given && !q->query) || !x->items ||
+	     fill_items(q, x, a, e) == 0))
 		rc = set_id(p, a, e);
 	mem_free(x->mark);
 	if (rc < 0)
@@ -480,8 +485,9 @@ int label_ask_items(const struct label_plan *p, const struct label_feature *f,
 {
 	struct fill x = { p, f, label, items, n, kind, NULL };
 
-	*a = (struct label_ask){ .form = LABEL_FORM_BITS, .n_items = n,
-	                         .part = part };
+	*a = (struct label_ask){ .form = kind == LABEL_EMBED ? LABEL_FORM_NEAR
+	                                 : LABEL_FORM_BITS,
+	                         .n_items = n, .part = part };
 	return build(p, &x, a, e);
 }
 
@@ -528,34 +534,6 @@ size_t label_items(const struct label_plan *p, const struct label_feature *f,
 		items[j] = t;
 	}
 	return n;
-}
-
-/* ---- scores ---- */
-
-static void wilson(double k, double n, double *lo, double *hi)
-{
-	const double z = 1.959963984540054, z2 = z * z;
-	double p = k / n, d = 1 + z2 / n, mid = (p + z2 / (2 * n)) / d;
-	double half = z / d * sqrt(p * (1 - p) / n + z2 / (4 * n * n));
-
-	*lo = mid - half > 0 ? mid - half : 0;
-	*hi = mid + half < 1 ? mid + half : 1;
-}
-
-int label_score_close(struct label_score *s)
-{
-	double a, b, la, ha, lb, hb;
-
-	if (!s->on || !s->off)
-		return -1;
-	a = (double)s->hit_on / (double)s->on;
-	b = (double)s->hit_off / (double)s->off;
-	wilson((double)s->hit_on, (double)s->on, &la, &ha);
-	wilson((double)s->hit_off, (double)s->off, &lb, &hb);
-	s->balanced = (a + b) / 2;
-	s->low = s->balanced - hypot(a - la, b - lb) / 2;
-	s->high = s->balanced + hypot(ha - a, hb - b) / 2;
-	return 0;
 }
 
 /* ---- memory ---- */

@@ -53,6 +53,17 @@ static const char tables[] =
 " stratum INTEGER, truth INTEGER, said INTEGER,"
 " PRIMARY KEY(layer, feature_id, model_name, prompt_version, scorer, item))"
 " WITHOUT ROWID;"
+"CREATE TABLE IF NOT EXISTS embedding("
+" layer INTEGER, feature_id INTEGER, model_name TEXT, prompt_version TEXT,"
+" embedder TEXT, n_on INTEGER, n_off INTEGER, auc REAL, low REAL, high REAL,"
+" PRIMARY KEY(layer, feature_id, model_name, prompt_version, embedder))"
+" WITHOUT ROWID;"
+"CREATE TABLE IF NOT EXISTS similarity("
+" layer INTEGER, feature_id INTEGER, model_name TEXT, prompt_version TEXT,"
+" embedder TEXT, item INTEGER, sequence_id INTEGER, token_idx INTEGER,"
+" stratum INTEGER, truth INTEGER, cosine REAL,"
+" PRIMARY KEY(layer, feature_id, model_name, prompt_version, embedder, item))"
+" WITHOUT ROWID;"
 "CREATE TABLE IF NOT EXISTS token("
 " sequence_id INTEGER, token_idx INTEGER, token INTEGER, decoded_token TEXT,"
 " PRIMARY KEY(sequence_id, token_idx)) WITHOUT ROWID;"
@@ -88,7 +99,9 @@ static const char tables[] =
 " l.state, l.label, l.explanation, l.tags, l.quality, l.interestingness,"
 " l.confidence, d.balanced_accuracy AS detection, d.low AS detection_low,"
 " d.high AS detection_high, z.balanced_accuracy AS fuzzing,"
-" z.low AS fuzzing_low, z.high AS fuzzing_high, f.frequency, f.mean, f.max,"
+" z.low AS fuzzing_low, z.high AS fuzzing_high, v.auc AS embedding,"
+" v.low AS embedding_low, v.high AS embedding_high, v.embedder,"
+" f.frequency, f.mean, f.max,"
 " f.prompt, f.think, f.answer, f.text, f.spread, f.promoted, f.suppressed,"
 " l.model_name, l.prompt_version, l.request,"
 " (SELECT sum(r.usd) FROM ask a JOIN reply r USING (request)"
@@ -102,6 +115,12 @@ static const char tables[] =
 " LEFT JOIN score z ON (z.layer, z.feature_id, z.model_name,"
 " z.prompt_version, z.scorer) = (l.layer, l.feature_id, l.model_name,"
 " l.prompt_version, 'fuzzing')"
+/* by several embedders: the first by name */
+" LEFT JOIN embedding v ON (v.layer, v.feature_id, v.model_name,"
+" v.prompt_version) = (l.layer, l.feature_id, l.model_name,"
+" l.prompt_version) AND v.embedder = (SELECT min(embedder) FROM embedding w"
+" WHERE (w.layer, w.feature_id, w.model_name, w.prompt_version) ="
+" (l.layer, l.feature_id, l.model_name, l.prompt_version))"
 " ORDER BY l.layer, l.feature_id, l.model_name, l.prompt_version;"
 "CREATE VIEW IF NOT EXISTS cost AS SELECT a.layer, a.feature_id,"
 " a.model_name, a.prompt_version, a.kind, count(*) AS replies,"
@@ -116,16 +135,24 @@ static int64_t num(int64_t v)	/* for variadic calls */
 	return v;
 }
 
-/* The view of files from before there was the rule did not know its place. */
+/* Views of files from before there were the rule and embeddings. */
 static int drop_old(struct label_db *d, struct err *e)
 {
-	struct sql_stmt *q = sql_bind(d->s, "SELECT 1 FROM sqlite_master WHERE "
-	                              "name = 'best' AND sql NOT LIKE "
-	                              "'%tokens%'", e, "");
-	int got = q ? sql_step(q, e) : -1;
+	static const char *const old[][2] = {
+		{ "SELECT 1 FROM sqlite_master WHERE name = 'best' AND sql NOT "
+		  "LIKE '%tokens%'", "DROP VIEW best" },
+		{ "SELECT 1 FROM sqlite_master WHERE name = 'catalogue' AND "
+		  "sql NOT LIKE '%embedding%'", "DROP VIEW catalogue" }
+	};
+	int i, got = 0;
 
-	if (got > 0 && sql_step(q, e) == 0)
-		return sql_exec(d->s, "DROP VIEW best", e);
+	for (i = 0; i < 2 && got >= 0; i++) {
+		struct sql_stmt *q = sql_bind(d->s, old[i][0], e, "");
+
+		if ((got = q ? sql_step(q, e) : -1) > 0 &&
+		    (got = sql_step(q, e)) == 0)
+			got = sql_exec(d->s, old[i][1], e);
+	}
 	return got;
 }
 
@@ -355,7 +382,7 @@ int label_db_reply(struct label_db *d, const char *id, int attempt,
 	return sql_step(q, e) < 0 ? -1 : 1;
 }
 
-static int put_ask(struct label_db *d, const struct label_db_key *k,
+int label_db_put_ask(struct label_db *d, const struct label_db_key *k,
                    const struct label_ask *a, struct err *e)
 {
 	return sql_run(d->s, "INSERT OR IGNORE INTO ask VALUES(?,?,?,?,?,?,?)",
@@ -380,7 +407,7 @@ int label_db_put_reply(struct label_db *d, const struct label_db_key *k,
                        const struct label_usage *u, double usd,
                        const char *batch, struct err *e)
 {
-	if (put_ask(d, k, a, e) < 0 ||
+	if (label_db_put_ask(d, k, a, e) < 0 ||
 	    sql_run(d->s, "INSERT OR IGNORE INTO reply VALUES(?,?,?,?,?,?,?,"
 	            "nullif(?, -1.0),?)", e, "sibiiiids", a->id,
 	            num(a->attempt), (const void *)body, n, u->input,
@@ -447,6 +474,24 @@ int label_db_put_label(struct label_db *d, const struct label_db_key *k,
 	               request);
 }
 
+int label_db_label(struct label_db *d, const struct label_db_key *k,
+                   uint32_t layer, uint32_t latent, char **label,
+                   struct err *e)
+{
+	struct sql_stmt *q = sql_bind(d->s, "SELECT label FROM label WHERE layer "
+	                              "= ? AND feature_id = ? AND model_name = ? "
+	                              "AND prompt_version = ? AND state = 'ok'",
+	                              e, "iiss", num(layer), num(latent),
+	                              k->model, k->prompt);
+	int got = q ? sql_step(q, e) : -1;
+
+	if (got <= 0)
+		return got;
+	if (!(*label = mem_strdup(sql_text(q, 0), e)))
+		return -1;
+	return sql_step(q, e) < 0 ? -1 : 1;
+}
+
 int label_db_put_dead(struct label_db *d, const struct label_db_key *k,
                       uint32_t layer, uint32_t latent, struct err *e)
 {
@@ -490,97 +535,32 @@ int label_db_put_score(struct label_db *d, const struct label_db_key *k,
 	               num((int64_t)s->hit_off), s->balanced, s->low, s->high);
 }
 
-/* ---- batches ---- */
-
-int label_db_batch_note(struct label_db *d, const char *key,
-                        const struct label_ask *asks, size_t n,
-                        const struct label_db_key *k, struct err *e)
+int label_db_put_embedding(struct label_db *d, const struct label_db_key *k,
+                           const struct label_feature *f, const char *embedder,
+                           const struct label_item *items, const double *near,
+                           size_t n, const struct label_auc *s, struct err *e)
 {
 	size_t i;
 
-	if (label_db_begin(d, e) < 0)
+	if (sql_run(d->s, "DELETE FROM similarity WHERE layer = ? AND "
+	            "feature_id = ? AND model_name = ? AND prompt_version = ? "
+	            "AND embedder = ?", e, "iisss", num(f->layer), num(f->id),
+	            k->model, k->prompt, embedder) < 0)
 		return -1;
-	if (sql_run(d->s, "INSERT OR REPLACE INTO batch VALUES(?,'',0,?)", e,
-	            "si", key, num((int64_t)n)) < 0)
-		goto fail;
-	for (i = 0; i < n; i++)
-		if (put_ask(d, k, &asks[i], e) < 0 ||
-		    sql_run(d->s, "INSERT OR REPLACE INTO batch_ask VALUES"
-		            "(?,?,?)", e, "ssi", key, asks[i].id,
-		            num(asks[i].attempt)) < 0)
-			goto fail;
-	return label_db_commit(d, e);
-fail:
-	label_db_rollback(d);
-	return -1;
-}
+	for (i = 0; i < n; i++) {
+		const struct label_ctx *c = items[i].c;
 
-int label_db_batch_sent(struct label_db *d, const char *key,
-                        const char *remote, struct err *e)
-{
-	return sql_run(d->s, "UPDATE batch SET remote = ? WHERE key = ?", e,
-	               "ss", remote, key);
-}
-
-int label_db_batch_done(struct label_db *d, const char *key, struct err *e)
-{
-	return sql_run(d->s, "UPDATE batch SET done = 1 WHERE key = ?", e, "s",
-	               key);
-}
-
-int label_db_batch_drop(struct label_db *d, const char *key, struct err *e)
-{
-	if (sql_run(d->s, "DELETE FROM batch_ask WHERE batch = ?", e, "s",
-	            key) < 0)
-		return -1;
-	return sql_run(d->s, "DELETE FROM batch WHERE key = ?", e, "s", key);
-}
-
-int label_db_batch_open(struct label_db *d, struct label_db_batch *b,
-                        struct err *e)
-{
-	struct sql_stmt *q = sql_bind(d->s, "SELECT key, remote, n FROM batch "
-	                              "WHERE NOT done ORDER BY key LIMIT 1", e,
-	                              "");
-	int got = q ? sql_step(q, e) : -1;
-
-	if (got <= 0)
-		return got;
-	snprintf(b->key, sizeof(b->key), "%s", sql_text(q, 0));
-	snprintf(b->remote, sizeof(b->remote), "%s", sql_text(q, 1));
-	b->n = sql_int(q, 2);
-	return sql_step(q, e) < 0 ? -1 : 1;
-}
-
-int label_db_batch_known(struct label_db *d, const char *remote,
-                         struct err *e)
-{
-	struct sql_stmt *q = sql_bind(d->s, "SELECT 1 FROM batch WHERE remote "
-	                              "= ?", e, "s", remote);
-	int got = q ? sql_step(q, e) : -1;
-
-	return got > 0 && sql_step(q, e) < 0 ? -1 : got;
-}
-
-int label_db_batch_ask(struct label_db *d, const char *key, const char *id,
-                       int attempt, struct label_ask *a, struct err *e)
-{
-	struct sql_stmt *q = sql_bind(d->s, "SELECT a.layer, a.feature_id, "
-	                              "a.kind, a.part FROM batch_ask b JOIN ask "
-	                              "a USING (request) WHERE b.batch = ? AND "
-	                              "b.request = ? AND b.attempt = ?", e,
-	                              "ssi", key, id, num(attempt));
-	int got = q ? sql_step(q, e) : -1, i;
-
-	if (got <= 0)
-		return got;
-	*a = (struct label_ask){ .layer = (uint32_t)sql_int(q, 0),
-	                         .latent = (uint32_t)sql_int(q, 1),
-	                         .part = (uint32_t)sql_int(q, 3),
-	                         .attempt = attempt };
-	for (i = 0; i < LABEL_KINDS; i++)
-		if (!strcmp(sql_text(q, 2), label_kinds[i]))
-			a->kind = (enum label_kind)i;
-	snprintf(a->id, sizeof(a->id), "%s", id);
-	return sql_step(q, e) < 0 ? -1 : 1;
+		if (sql_run(d->s, "INSERT INTO similarity VALUES"
+		            "(?,?,?,?,?,?,?,?,?,?,?)", e, "iisssiiiiid",
+		            num(f->layer), num(f->id), k->model, k->prompt,
+		            embedder, num((int64_t)i), num((int64_t)c->seq),
+		            num(c->pos + (int64_t)c->at), num(c->stratum),
+		            num(items[i].truth), near[i]) < 0)
+			return -1;
+	}
+	return sql_run(d->s, "INSERT OR REPLACE INTO embedding VALUES"
+	               "(?,?,?,?,?,?,?,?,?,?)", e, "iisssiiddd", num(f->layer),
+	               num(f->id), k->model, k->prompt, embedder,
+	               num((int64_t)s->on), num((int64_t)s->off), s->auc, s->low,
+	               s->high);
 }

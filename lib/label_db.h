@@ -53,6 +53,9 @@ struct label_db_key {
 /* Answer `attempt` to the request id: 1 with its body (for mem_free), 0, -1. */
 int label_db_reply(struct label_db *d, const char *id, int attempt,
                    char **body, size_t *n, struct err *e);
+/* Notes whom a request is about; label_db_put_reply does. */
+int label_db_put_ask(struct label_db *d, const struct label_db_key *k,
+                     const struct label_ask *a, struct err *e);
 /* Keeps an answer; one that is there already stays (0 then, else 1). usd < 0:
  * unknown. batch: the key of its batch, or NULL. */
 int label_db_put_reply(struct label_db *d, const struct label_db_key *k,
@@ -69,6 +72,10 @@ int label_db_put_label(struct label_db *d, const struct label_db_key *k,
                        const struct label_feature *f, const char *request,
                        const struct label_answer *a, const char *why,
                        struct err *e);
+/* The latent's label, for mem_free: 1, 0 when it has none, -1. */
+int label_db_label(struct label_db *d, const struct label_db_key *k,
+                   uint32_t layer, uint32_t latent, char **label,
+                   struct err *e);
 /* A latent that never fired. */
 int label_db_put_dead(struct label_db *d, const struct label_db_key *k,
                       uint32_t layer, uint32_t latent, struct err *e);
@@ -77,6 +84,11 @@ int label_db_put_score(struct label_db *d, const struct label_db_key *k,
                        const struct label_feature *f, enum label_kind kind,
                        const struct label_item *items, const uint8_t *said,
                        size_t n, const struct label_score *s, struct err *e);
+/* The score by embeddings of the model `embedder`; near[n] of items. */
+int label_db_put_embedding(struct label_db *d, const struct label_db_key *k,
+                           const struct label_feature *f, const char *embedder,
+                           const struct label_item *items, const double *near,
+                           size_t n, const struct label_auc *s, struct err *e);
 
 /* ---- batches ---- */
 

@@ -1,4 +1,5 @@
-/* Asking what runs here: a model, many requests at a time, or a rule. */
+/* Asking what runs here: a model, many requests at a time, or a rule; embeddings
+ * of a model one by one. */
 #include "label_local.h"
 #include "label_run_impl.h"
 #include "label_tokens.h"
@@ -7,7 +8,8 @@
 /* Latents that are looked at together. */
 static size_t at_once(const struct label_work *w)
 {
-	return w->o->local ? label_local_at_once(w->o->local) : 1;
+	return w->o->near || !w->o->local ? 1
+	       : label_local_at_once(w->o->local);
 }
 
 /* The newest request and others of its form, n at most, off the queue. Prompts of
@@ -36,6 +38,8 @@ static int answer(struct label_work *w, const struct label_ask *a, size_t n,
 {
 	const struct label_state *s = &w->state[a->feature];
 
+	if (w->o->near)
+		return label_near_answer(w->o->near, a, body, len, e);
 	if (w->o->local)
 		return label_local_answer(w->o->local, a, n, body, len, e);
 	return label_tokens_answer(w->o->plan->tok, &w->s->f[a->feature],

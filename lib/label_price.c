@@ -96,14 +96,17 @@ double label_price_of(const struct label_price *p, const struct label_usage *u,
 
 struct label_usage label_price_guess(const struct label_ask *a)
 {
-	size_t bytes = strlen(a->system) + strlen(a->user);
-	struct label_usage u = {
-		.input = (int64_t)((double)bytes / BYTES_PER_TOKEN) + AROUND +
-		         SCHEMA_TOKENS,
-		.output = a->form == LABEL_FORM_BITS
-		          ? (int64_t)(BITS_TOKENS + BIT_TOKENS * a->n_items)
-		          : LABEL_TOKENS
-	};
+	size_t bytes = strlen(a->system) + strlen(a->user), i;
+	struct label_usage u = { .output = LABEL_TOKENS };
 
+	if (a->form == LABEL_FORM_NEAR) {
+		u.output = 0;
+		for (i = 0; i < a->n_items; i++)
+			bytes += a->item[i].n;
+	} else if (a->form == LABEL_FORM_BITS) {
+		u.output = (int64_t)(BITS_TOKENS + BIT_TOKENS * a->n_items);
+	}
+	u.input = (int64_t)((double)bytes / BYTES_PER_TOKEN) +
+	          (u.output ? AROUND + SCHEMA_TOKENS : 0);
 	return u;
 }

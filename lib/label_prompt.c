@@ -59,11 +59,12 @@ static int read_prompt(struct label_prompt *p, const char *name,
 	p->given = part_of(text, n, "@given", name, NULL);
 	if (p->given && !(p->plain = part_of(text, n, "@plain", name, e)))
 		return -1;
+	p->query = part_of(text, n, "@query", name, NULL);
 	base = base ? base + 1 : name;
 	len = strlen(base);
 	if (sha256_bytes(text, n, hex, e) < 0 ||
-	    !(p->system = part_of(text, n, "@system", name, e)) ||
-	    !(p->user = part_of(text, n, "@user", name, e)))
+	    (!p->query && (!(p->system = part_of(text, n, "@system", name, e)) ||
+	                   !(p->user = part_of(text, n, "@user", name, e)))))
 		return -1;
 	if (own && len > 4 && !strcmp(base + len - 4, ".txt"))
 		len -= 4;
@@ -103,6 +104,7 @@ void label_prompt_free(struct label_prompt *p)
 	mem_free(p->version);
 	mem_free(p->system);
 	mem_free(p->user);
+	mem_free(p->query);
 	mem_free(p->begin[0]);
 	mem_free(p->begin[1]);
 	mem_free(p->given);

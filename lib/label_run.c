@@ -7,7 +7,7 @@
 
 /* ---- the queue ---- */
 
-static int push(struct label_work *w, struct label_ask *a, struct err *e)
+int label_work_push(struct label_work *w, struct label_ask *a, struct err *e)
 {
 	if (mem_grow(&w->queue, &w->cap_queue, w->n_queue + 1,
 	             sizeof(*w->queue), e) < 0) {
@@ -61,6 +61,7 @@ static int begin_score(struct label_work *w, size_t i, enum label_kind kind,
 	const struct label_feature *f = &w->s->f[i];
 	struct label_state *st = &w->state[i];
 	size_t max = 2 * p->n_test, at, n;
+	size_t most = kind == LABEL_EMBED ? max : p->per_ask;
 	struct label_ask a;
 	uint32_t part = 0;
 
@@ -70,10 +71,10 @@ static int begin_score(struct label_work *w, size_t i, enum label_kind kind,
 		return -1;
 	st->n[kind] = label_items(p, f, kind, st->items[kind]);
 	memset(st->said[kind], 255, max + 1);
-	st->left[kind] = (st->n[kind] + p->per_ask - 1) / p->per_ask;
+	st->left[kind] = (st->n[kind] + most - 1) / most;
 	for (at = 0; at < st->n[kind]; at += n, part++) {
 		n = st->n[kind] - at;
-		n = n < p->per_ask ? n : p->per_ask;
+		n = n < most ? n : most;
 		if (label_ask_items(p, f, kind, part, st->label,
 		                    st->items[kind] + at, n, &a, e) < 0)
 			return -1;
@@ -99,7 +100,8 @@ static int got_label(struct label_work *w, const struct label_ask *a,
 		return 0;
 	if (w->o->plan->fuzz && begin_score(w, a->feature, LABEL_FUZZ, e) < 0)
 		return -1;
-	return begin_score(w, a->feature, LABEL_DETECT, e);
+	return w->o->plan->detect
+	       ? begin_score(w, a->feature, LABEL_DETECT, e) : 0;
 }
 
 /* An ask of a score has its answer, v, or will have none, NULL. */
@@ -115,15 +117,53 @@ static int got_part(struct label_work *w, const struct label_ask *a,
 	                                             e);
 }
 
-static int give_up(struct label_work *w, const struct label_ask *a,
+int label_work_give_up(struct label_work *w, const struct label_ask *a,
                    const char *why, struct err *e)
 {
+	if (a->kind == LABEL_EMBED)
+		return 0;
 	if (a->kind != LABEL_LABEL)
 		return got_part(w, a, NULL, e);
 	w->t->failed++;
 	w->state[a->feature].done = 1;
 	return label_db_put_label(w->d, &w->key, feature(w, a), a->id, NULL,
 	                          why, e);
+}
+
+/* The score by embeddings, of a body that label_embed_keep made. */
+static int use_embedding(struct label_work *w, const struct label_ask *a,
+                         const char *body, size_t n, struct err *why,
+                         struct err *e)
+{
+	const struct label_state *st = &w->state[a->feature];
+	double *near = mem_array(a->n_items + 1, sizeof(*near), e);
+	uint8_t *truth = st->said[LABEL_EMBED];	/* room for it */
+	struct label_auc s;
+	size_t i;
+	int rc;
+
+	if (!near)
+		return -1;
+	rc = label_embed_read(w->o->wire, a, body, n, near, why);
+	if (rc < 0) {
+		*e = *why;
+		(void)err_wrap(e, "%s", a->id);
+	} else if (rc == 0) {
+		w->good = 1;
+		for (i = 0; i < a->n_items; i++)
+			truth[i] = (uint8_t)st->items[LABEL_EMBED][i].truth;
+		(void)label_auc_of(near, truth, a->n_items, &s);
+		w->t->scored++;
+		rc = label_db_put_embedding(w->d, &w->key, feature(w, a),
+		                            w->o->plan->embedder,
+		                            st->items[LABEL_EMBED], near,
+		                            a->n_items, &s, e);
+		rc = rc < 0 ? -1 : 1;
+	} else {
+		rc = 0;
+	}
+	mem_free(near);
+	return rc;
 }
 
 /* Reads the body of an answer. 1: it was used; 0: it cannot be, *why says so;
@@ -135,8 +175,11 @@ static int use(struct label_work *w, const struct label_ask *a,
 	struct label_answer v;
 	char *text;
 	size_t n_text;
-	int rc = label_wire_read(w->o->wire, body, n, &text, &n_text, u, why);
+	int rc;
 
+	if (a->kind == LABEL_EMBED)
+		return use_embedding(w, a, body, n, why, e);
+	rc = label_wire_read(w->o->wire, body, n, &text, &n_text, u, why);
 	if (rc < 0) {
 		*e = *why;
 		return err_wrap(e, "%s", a->id);
@@ -173,11 +216,28 @@ static int consider(struct label_work *w, struct label_ask *a, struct err *e)
 			break;
 	}
 	if (got == 0 && a->attempt <= w->o->attempts)
-		return push(w, a, e);
+		return label_work_push(w, a, e);
 	if (got == 0)
-		got = give_up(w, a, why.msg, e);
+		got = label_work_give_up(w, a, why.msg, e);
 	label_ask_free(a);
 	return got < 0 ? -1 : 0;
+}
+
+/* Latent i has its label: what is left is how near that is. */
+static int begin_embedding(struct label_work *w, size_t i, struct err *e)
+{
+	const struct label_feature *f = &w->s->f[i];
+	struct label_state *st = &w->state[i];
+	int got = label_db_label(w->d, &w->key, f->layer, f->id, &st->label, e);
+
+	if (got <= 0 || !f->on.n || !f->off.n)
+		return got < 0 ? -1 : 0;
+	if (label_db_begin(w->d, e) < 0)
+		return -1;
+	if (begin_score(w, i, LABEL_EMBED, e) == 0)
+		return label_db_commit(w->d, e);
+	label_db_rollback(w->d);
+	return -1;
 }
 
 int label_work_begin(struct label_work *w, size_t i, struct err *e)
@@ -185,6 +245,8 @@ int label_work_begin(struct label_work *w, size_t i, struct err *e)
 	struct label_ask a;
 	int rc;
 
+	if (w->embedding)
+		return begin_embedding(w, i, e);
 	if (label_ask_label(w->o->plan, &w->s->f[i], &a, e) < 0)
 		return -1;
 	a.feature = i;
@@ -256,10 +318,10 @@ int label_work_take(struct label_work *w, struct label_ask *a,
 		        why.msg);
 		if (a->attempt < w->o->attempts) {
 			a->attempt++;
-			got = push(w, a, e);
+			got = label_work_push(w, a, e);
 			*a = (struct label_ask){ 0 };
 		} else {
-			got = give_up(w, a, why.msg, e);
+			got = label_work_give_up(w, a, why.msg, e);
 		}
 	}
 	label_ask_free(a);
@@ -306,8 +368,7 @@ void label_work_tell(const struct label_work *w)
 		w->o->progress(w->o->ctx, w->next, w->t->labelled, w->spent);
 }
 
-/* The next request: 1, 0 when there is none, -1. It is the caller's. */
-static int next_ask(struct label_work *w, struct label_ask *a, struct err *e)
+int label_work_next(struct label_work *w, struct label_ask *a, struct err *e)
 {
 	while (!w->n_queue && w->next < w->s->n)
 		if (label_work_begin(w, w->next++, e) < 0)
@@ -316,175 +377,6 @@ static int next_ask(struct label_work *w, struct label_ask *a, struct err *e)
 		return 0;
 	*a = w->queue[--w->n_queue];
 	return 1;
-}
-
-/* ---- an API, one request an answer ---- */
-
-struct live {
-	struct label_work *w;
-	struct http_api *api;
-	char *url;
-	struct label_ask *flight;	/* concurrency of them, id "": free */
-	double reserved;		/* dollars that those may cost */
-};
-
-static int post(struct live *v, struct label_ask *a, struct err *e)
-{
-	const struct label_run_opt *o = v->w->o;
-	struct http_api_call c = { .url = v->url, .headers = o->headers };
-	json_t *body;
-	char *text;
-	int slot = 0, rc;
-
-	while (v->flight[slot].id[0])
-		slot++;
-	if (!(body = label_wire_body(o->wire, a, e)))
-		return -1;
-	text = json_dumps(body, JSON_COMPACT);
-	json_decref(body);
-	if (!text)
-		return err_set(e, ERR_MEM, "no memory for a request");
-	c.body = text;
-	c.n_body = strlen(text);
-	c.tag = slot;
-	rc = http_api_send(v->api, &c, e);
-	free(text);
-	if (rc < 0)
-		return -1;
-	v->reserved += label_work_guess(v->w, a, 0);
-	v->flight[slot] = *a;
-	return 0;
-}
-
-/* A status that is neither success nor worth a try: what it says of the rest.
- * 0: this request alone is bad. */
-static int refused(struct live *v, const struct label_ask *a,
-                   const struct http_api_reply *r, struct err *e)
-{
-	const struct label_run_opt *o = v->w->o;
-	char says[320];
-
-	label_wire_complaint(r->body, r->n, o->secret, says, sizeof(says));
-	err_set(e, ERR_IO, "%s: the server answered %ld%s%s", v->url,
-	        r->status, *says ? ": " : "", says);
-	if (r->status == 401 || r->status == 403)
-		return err_wrap(e, o->secret ? "the key was not accepted"
-		                             : "a key is needed");
-	if (!v->w->good || r->status == 404 || r->status == 402)
-		return -1;
-	log_say(&o->log, "%s: %s", a->id, e->msg);
-	return 0;
-}
-
-static int arrived(struct live *v, struct http_api_reply *r, struct err *e)
-{
-	struct label_ask a = v->flight[r->tag];
-	struct err why;
-	int rc;
-
-	v->flight[r->tag] = (struct label_ask){ 0 };
-	v->reserved -= label_work_guess(v->w, &a, 0);
-	if (r->err.code == ERR_FORMAT) {	/* too long: paid all the same */
-		log_say(&v->w->o->log, "%s: %s", a.id, r->err.msg);
-		return label_work_take(v->w, &a, "", 0, e);
-	}
-	if (!r->err.code && r->status == 200)
-		return label_work_take(v->w, &a, r->body, r->n, e);
-	if (r->err.code) {
-		*e = r->err;
-		rc = -1;
-	} else {
-		rc = refused(v, &a, r, e);
-	}
-	if (rc == 0) {
-		why = *e;
-		rc = label_db_begin(v->w->d, e);
-		if (rc == 0 && (give_up(v->w, &a, why.msg, e) < 0 ||
-		                label_db_commit(v->w->d, e) < 0))
-			rc = -1;
-	}
-	label_ask_free(&a);
-	return rc;
-}
-
-/* Sends while there is room: 0, or -1; ERR_STOP when no more may be sent. */
-static int fill(struct live *v, struct err *e)
-{
-	const struct label_run_opt *o = v->w->o;
-	struct label_ask a;
-	double guess;
-	int got;
-
-	while (http_api_pending(v->api) < (size_t)o->concurrency) {
-		if (label_work_stopped(v->w))
-			return err_set(e, ERR_STOP, "stopped; run it again to "
-			               "go on");
-		if ((got = next_ask(v->w, &a, e)) <= 0)
-			return got;
-		guess = label_work_guess(v->w, &a, 0);
-		if (o->max_usd > 0 &&
-		    v->w->spent + v->reserved + guess > o->max_usd) {
-			got = err_set(e, ERR_STOP, "the next answer may cost "
-			              "%.4f dollars, %.4f of %.4f are spent",
-			              guess, v->w->spent + v->reserved,
-			              o->max_usd);
-			/* those under way may cost less than reserved */
-			if (http_api_pending(v->api) && push(v->w, &a, e) == 0) {
-				*e = (struct err){ 0 };
-				return 0;
-			}
-			label_ask_free(&a);
-			return got;
-		}
-		if (post(v, &a, e) < 0) {
-			label_ask_free(&a);
-			return -1;
-		}
-	}
-	return 0;
-}
-
-static int run_live(struct label_work *w, struct err *e)
-{
-	struct http_api_opts ao = w->o->api;
-	struct live v = { .w = w };
-	struct http_api_reply r;
-	struct err err, bad = { 0 };
-	int i, got, rc = -1;
-
-	ao.concurrency = w->o->concurrency;
-	if (!(v.api = http_api_new(&ao, e)) ||
-	    !(v.url = label_wire_url(w->o->wire, e)) ||
-	    !(v.flight = mem_array((size_t)w->o->concurrency,
-	                           sizeof(*v.flight), e)))
-		goto done;
-	for (;;) {
-		err = (struct err){ 0 };
-		if (!bad.code && fill(&v, &bad) < 0)
-			http_api_stop(v.api);	/* what is paid is waited for */
-		if (!http_api_pending(v.api))
-			break;
-		got = http_api_next(v.api, 200, &r, &err);
-		if (got > 0) {
-			got = arrived(&v, &r, &err);
-			mem_free(r.body);
-		}
-		if (got < 0 && !bad.code) {
-			bad = err;
-			http_api_stop(v.api);
-		}
-		label_work_tell(w);
-	}
-	rc = bad.code ? -1 : 0;
-	if (rc < 0)
-		*e = bad;
-done:
-	for (i = 0; v.flight && i < w->o->concurrency; i++)
-		label_ask_free(&v.flight[i]);
-	mem_free(v.flight);
-	mem_free(v.url);
-	http_api_free(v.api);
-	return rc;
 }
 
 /* ---- the whole ---- */
@@ -509,6 +401,23 @@ fail:
 	return -1;
 }
 
+/* Scores the labels that are there by embeddings. */
+static int embed(struct label_work *w, struct err *e)
+{
+	const struct label_totals before = *w->t;
+	int rc;
+
+	label_work_reset(w);
+	w->o = w->o->embed;
+	w->embedding = 1;
+	w->good = 0;
+	rc = w->o->near ? label_here_run(w, e) : label_live_run(w, e);
+	w->t->labelled = before.labelled;
+	w->t->failed = before.failed;
+	w->t->scored += before.scored;
+	return rc;
+}
+
 int label_run(const struct label_run_opt *o, const struct label_set *s,
               struct label_db *d, struct label_totals *t, struct err *e)
 {
@@ -522,7 +431,9 @@ int label_run(const struct label_run_opt *o, const struct label_set *s,
 	    label_db_spent(d, &w.spent, e) < 0 || put_rest(&w, e) < 0)
 		goto done;
 	rc = o->wire->who == LABEL_LOCAL || o->wire->who == LABEL_RULE
-	     ? label_here_run(&w, e) : o->batch ? label_batch_run(&w, e) : run_live(&w, e);
+	     ? label_here_run(&w, e) : o->batch ? label_batch_run(&w, e) : label_live_run(&w, e);
+	if (rc == 0 && o->embed && o->plan->n_test)
+		rc = embed(&w, e);
 	t->spent = w.spent;
 done:
 	if (w.state) {
@@ -543,10 +454,11 @@ done:
 static void count_ask(struct label_estimate *out, struct label_ask *a)
 {
 	struct label_usage u = label_price_guess(a);
+	struct label_usage *to = a->kind == LABEL_EMBED ? &out->embed : &out->use;
 
 	out->requests++;
-	out->use.input += u.input;
-	out->use.output += u.output;
+	to->input += u.input;
+	to->output += u.output;
 	label_ask_free(a);
 }
 
@@ -556,16 +468,46 @@ static int count_scores(const struct label_plan *p,
                         struct err *e)
 {
 	size_t n_items = label_items(p, f, kind, items), at, n;
+	size_t most = kind == LABEL_EMBED ? n_items : p->per_ask;
 	struct label_ask a;
 
 	for (at = 0; at < n_items; at += n) {
-		n = n_items - at < p->per_ask ? n_items - at : p->per_ask;
+		n = n_items - at < most ? n_items - at : most;
 		if (label_ask_items(p, f, kind, 0, SOME_LABEL, items + at, n,
 		                    &a, e) < 0)
 			return -1;
 		count_ask(out, &a);
 	}
 	return 0;
+}
+
+/* A label that is there and was not embedded yet. */
+static int count_embedding(const struct label_plan *p, struct label_db *d,
+                           const struct label_feature *f,
+                           struct label_item *items,
+                           struct label_estimate *out, struct err *e)
+{
+	const struct label_db_key k = { p->model, p->prompt[LABEL_LABEL].version };
+	size_t n = label_items(p, f, LABEL_EMBED, items);
+	char *label = NULL, *body;
+	struct label_ask a;
+	int got = label_db_label(d, &k, f->layer, f->id, &label, e);
+
+	if (got <= 0)
+		return got;
+	got = label_ask_items(p, f, LABEL_EMBED, 0, label, items, n, &a, e);
+	mem_free(label);
+	if (got < 0)
+		return -1;
+	got = label_db_reply(d, a.id, 1, &body, &n, e);
+	if (got == 0) {
+		count_ask(out, &a);
+		return 0;
+	}
+	if (got > 0)
+		mem_free(body);
+	label_ask_free(&a);
+	return got < 0 ? -1 : 0;
 }
 
 int label_run_estimate(const struct label_run_opt *o,
@@ -575,9 +517,11 @@ int label_run_estimate(const struct label_run_opt *o,
 	const struct label_plan *p = o->plan;
 	struct label_item *items = mem_array(2 * p->n_test + 1,
 	                                     sizeof(*items), e);
+	const int wanted[LABEL_KINDS] = { 1, p->detect, p->fuzz,
+	                                  p->embedder != NULL };
 	struct label_ask a;
 	size_t i, n;
-	int rc = items ? 0 : -1, got;
+	int rc = items ? 0 : -1, got, k;
 	char *body;
 
 	*out = (struct label_estimate){ 0 };
@@ -589,17 +533,18 @@ int label_run_estimate(const struct label_run_opt *o,
 			if (got > 0)
 				mem_free(body);
 			label_ask_free(&a);
-			rc = got < 0 ? -1 : 0;
+			rc = got < 0 ? -1 : !p->embedder || !p->n_test ? 0
+			     : count_embedding(p, d, &s->f[i], items, out, e);
 			continue;
 		}
 		out->features++;
 		count_ask(out, &a);
-		if (p->n_test)
-			rc = count_scores(p, &s->f[i], LABEL_DETECT, items,
-			                  out, e);
-		if (rc == 0 && p->n_test && p->fuzz)
-			rc = count_scores(p, &s->f[i], LABEL_FUZZ, items, out,
-			                  e);
+		for (k = LABEL_DETECT; rc == 0 && p->n_test && k < LABEL_KINDS;
+		     k++)
+			if (wanted[k])
+				rc = count_scores(p, &s->f[i],
+				                  (enum label_kind)k, items, out,
+				                  e);
 	}
 	mem_free(items);
 	return rc;

@@ -12,6 +12,7 @@
 #include "http_api.h"
 #include "label.h"
 #include "label_db.h"
+#include "label_embed.h"
 #include "label_local.h"
 #include "label_wire.h"
 #include "log.h"
@@ -61,6 +62,10 @@ struct label_run_opt {
 	const char *const *headers;	/* with the key */
 	const char *secret;	/* kept out of what is logged, or NULL */
 	struct label_local *local;	/* for LABEL_LOCAL */
+	struct label_near *near;	/* embeds here; or NULL */
+	/* Where labels are scored by embeddings, how those are asked for: its
+	 * wire (embeds), price, api, headers, secret and near count. */
+	const struct label_run_opt *embed;
 	int batch;		/* through the provider's batch API */
 	size_t batch_size;	/* requests of one */
 	double poll_s;
@@ -89,7 +94,7 @@ int label_run(const struct label_run_opt *o, const struct label_set *s,
 /* What asking about s would take, for what d (or NULL) has no answers yet. */
 struct label_estimate {
 	size_t features, requests;
-	struct label_usage use;
+	struct label_usage use, embed;	/* the latter: for embeddings */
 };
 int label_run_estimate(const struct label_run_opt *o,
                        const struct label_set *s, struct label_db *d,

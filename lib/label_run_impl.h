@@ -25,8 +25,17 @@ struct label_work {
 	size_t n_queue, cap_queue;
 	double spent;
 	int good;			/* some answer was usable */
+	int embedding;			/* labels are there and are scored by
+					 * embeddings */
 };
 
+/* The next request: 1, 0 when there is none, -1. It is the caller's. */
+int label_work_next(struct label_work *w, struct label_ask *a, struct err *e);
+/* Queues a, which is taken over. */
+int label_work_push(struct label_work *w, struct label_ask *a, struct err *e);
+/* There will be no usable answer to a: why says so. */
+int label_work_give_up(struct label_work *w, const struct label_ask *a,
+                       const char *why, struct err *e);
 /* Looks at latent i: what its answers say, and what is left to ask, onto the
  * queue. */
 int label_work_begin(struct label_work *w, size_t i, struct err *e);
@@ -44,6 +53,8 @@ int label_work_stopped(const struct label_work *w);
 double label_work_guess(const struct label_work *w, const struct label_ask *a,
                         int batch);
 
+/* Everything by an API, one request an answer. */
+int label_live_run(struct label_work *w, struct err *e);
 /* Everything by what runs here: a model, or a rule. */
 int label_here_run(struct label_work *w, struct err *e);
 /* Everything through batches. */

@@ -15,6 +15,7 @@ PROMPT(label_text_fuzz, "fuzz");
 PROMPT(label_text_detect_s, "detect-small");
 PROMPT(label_text_fuzz_s, "fuzz-small");
 PROMPT(label_text_tokens, "tokens");
+PROMPT(label_text_embed, "embed");
 EMBED(label_text_prices, "data/prices.tsv");
 
 const char *label_builtin(const char *name, size_t *n)
@@ -31,6 +32,7 @@ const char *label_builtin(const char *name, size_t *n)
 		  label_text_detect_s_end },
 		{ "fuzz-small", label_text_fuzz_s, label_text_fuzz_s_end },
 		{ "tokens", label_text_tokens, label_text_tokens_end },
+		{ "embed", label_text_embed, label_text_embed_end },
 		{ "prices", label_text_prices, label_text_prices_end },
 	};
 	size_t i;

@@ -9,7 +9,8 @@
 
 char *label_wire_url(const struct label_wire *w, struct err *e)
 {
-	return mem_printf(e, w->who == LABEL_ANTHROPIC ? "%s/v1/messages"
+	return mem_printf(e, w->embeds ? "%s/embeddings"
+	                     : w->who == LABEL_ANTHROPIC ? "%s/v1/messages"
 	                     : "%s/chat/completions", w->base_url);
 }
 
@@ -128,8 +129,8 @@ static int same_model(const char *asked, const char *got)
 	                                       got[n] == '@');
 }
 
-static int check_model(const struct label_wire *w, const json_t *obj,
-                       struct err *e)
+int label_wire_same_model(const struct label_wire *w, const json_t *obj,
+                          struct err *e)
 {
 	const char *got = json_string_value(json_object_get(obj, "model"));
 
@@ -219,7 +220,7 @@ int label_wire_read(const struct label_wire *w, const char *body, size_t n,
 	if (!obj)
 		return 1;
 	read_usage(w, obj, use);
-	rc = check_model(w, obj, e);
+	rc = label_wire_same_model(w, obj, e);
 	if (rc == 0 && w->who == LABEL_OPENAI)
 		rc = openai_text(obj, &t, e);
 	else if (rc == 0)

@@ -3,7 +3,7 @@
  *
  *   anthropic  POST BASE/v1/messages, anthropic-version 2023-06-01
  *   openai     POST BASE/chat/completions, as OpenAI, vLLM, llama.cpp's server
- *              and Ollama understand it
+ *              and Ollama understand it; for embeddings POST BASE/embeddings
  *   local      label_local.h; its answers are kept in the same way
  *   tokens     label_tokens.h; so are these
  */
@@ -31,13 +31,15 @@ struct label_wire {
 	int any_model;			/* whoever answers is right */
 	const json_t *extra;		/* members added to a request: sampling
 					 * and the like; or NULL */
+	int embeds;			/* requests are for embeddings alone
+					 * (label_embed.h), LABEL_OPENAI */
 };
 
 struct label_usage {		/* tokens; input does not count cached ones */
 	int64_t input, cache_write, cache_read, output;
 };
 
-/* BASE/v1/messages or BASE/chat/completions; for mem_free. */
+/* BASE/v1/messages, BASE/chat/completions or BASE/embeddings; for mem_free. */
 char *label_wire_url(const struct label_wire *w, struct err *e);
 /* The request's body. New reference, or NULL. */
 json_t *label_wire_body(const struct label_wire *w, const struct label_ask *a,
@@ -53,6 +55,9 @@ int label_wire_read(const struct label_wire *w, const char *body, size_t n,
                     char **text, size_t *n_text, struct label_usage *use,
                     struct err *e);
 
+/* Whether obj's member "model", if there, is the model asked: 0, or -1 and e. */
+int label_wire_same_model(const struct label_wire *w, const json_t *obj,
+                          struct err *e);
 /* An answer of one's own as Anthropic would send it: obj as its text, use, and
  * fit (or NULL) as a member "fit": what judgements rest on. obj and fit are taken
  * over, NULL obj is out of memory. *body, *n bytes, for mem_free. */

@@ -417,3 +417,30 @@ int model_logits(struct model_run *r, const float *resid, size_t n,
 	}
 	return 0;
 }
+
+int model_pool(struct model_run *r, const struct model_batch *b, float *out,
+               struct err *e)
+{
+	const struct model_cfg *c = &r->m->cfg;
+	const struct dev_ops *o = dev_ops(r->m->dev);
+	size_t d = c->d_model, s, i, j;
+	float *rows = mem_array(b->n * d, sizeof(*rows), e);
+	int rc = -1;
+
+	if (rows && model_forward(r, b, (int)c->n_layers - 1, NULL, NULL,
+	                          e) == 0 &&
+	    o->rmsnorm(r->m->dev, model_resid(r), b->n, d, r->m->final_norm,
+	               c->norm_eps, r->x, NULL, e) == 0)
+		rc = o->get(r->m->dev, rows, r->x, b->n * d * sizeof(*rows), e);
+	for (s = 0; rc == 0 && s < b->n_seqs; s++)
+		for (j = 0; j < d; j++) {
+			double sum = 0;
+
+			for (i = b->start[s]; i < b->start[s + 1]; i++)
+				sum += rows[i * d + j];
+			out[s * d + j] = (float)(sum / (double)(b->start[s + 1] -
+			                                        b->start[s]));
+		}
+	mem_free(rows);
+	return rc;
+}

@@ -85,6 +85,12 @@ int model_forward_from(struct model_run *r, const struct model_batch *b,
 /* [n, d_model] device, valid until the next run. */
 float *model_resid(struct model_run *r);
 
+/* Runs all layers over the batch; out [n_seqs, d_model] (host) receives the mean
+ * over each sequence's tokens of what leaves the final norm (transformers'
+ * last_hidden_state). Leaves the residual stream in model_resid. */
+int model_pool(struct model_run *r, const struct model_batch *b, float *out,
+               struct err *e);
+
 /* Final norm and unembedding of n rows of resid -> logits [n, n_vocab], both
  * device memory. */
 int model_logits(struct model_run *r, const float *resid, size_t n,

@@ -174,6 +174,21 @@ def scores(db, model, prompt):
         yield kind, len(rows), pool, sum(r["low"] > 0.5 for r in rows)
 
 
+def areas(db, model, prompt):
+    """By embeddings: a model's mean area over labels, with its interval, and how many are above chance."""
+    for embedder, in db.execute("SELECT DISTINCT embedder FROM embedding WHERE model_name = ? AND prompt_version = ? "
+                                "ORDER BY 1", (model, prompt)).fetchall():
+        a = db.execute("SELECT auc, low FROM embedding WHERE model_name = ? AND prompt_version = ? AND embedder = ?",
+                       (model, prompt, embedder)).fetchall()
+        mean, n = sum(x[0] for x in a) / len(a), len(a)
+        half = Z * math.sqrt(sum((x[0] - mean) ** 2 for x in a) / (n - 1) / n) if n > 1 else math.nan
+        yield f"embedding, {embedder}", n, n > 1 and (mean, mean - half, mean + half), sum(x[1] > 0.5 for x in a)
+
+
+def has(db, table):
+    return db.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
+
+
 def span(x, f="%.3f"):
     """A value and its interval."""
     return "-" if not x else f"{f % x[0]} ({f % x[1]} to {f % x[2]})"
@@ -183,10 +198,11 @@ def compared(db):
     """A row for each labeller and test."""
     rows = []
     for model, prompt, _, _ in labellers(db):
-        for kind, n, pool, above in scores(db, model, prompt):
+        by_vectors = areas(db, model, prompt) if has(db, "embedding") else ()
+        for kind, n, pool, above in (*scores(db, model, prompt), *by_vectors):
             w = wilson(above, n)
             rows.append([f"{model}, {prompt}", kind, n, span(pool), span([100 * x for x in w], "%.0f %%")])
-    return list(table(["labeller", "test", "labels", "balanced accuracy", "above chance by themselves"], rows))
+    return list(table(["labeller", "test", "labels", "score", "above chance by themselves"], rows))
 
 
 def by_share(db, part):
@@ -222,7 +238,8 @@ def report(path, *args):
             "- Rate the labels in [review.csv](review.csv) and run `make agreement`; "
             "[latents](latents/index.html#/all?show=labelled) shows them with their contexts.", "",
             "## Labellers", "", "The rule `tokens` names the tokens a latent is most often active on and finds them in "
-            "texts (labeler(1)): labels are worth what they add to it. 95 % intervals.", ""]
+            "texts (labeler(1)): labels are worth what they add to it. Scores are balanced accuracies, or mean areas "
+            "under the curve by embeddings; chance is 0.5. 95 % intervals.", ""]
     say += compared(db) + ["", "## Layers", ""]
     say += table(["layer", "latents", "never fired", "labelled", "detection", "fuzzing"], [
         [r["layer"], r["n"], r["dead"] or 0, r["labels"], number(r["d"]), number(r["z"])]

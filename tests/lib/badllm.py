@@ -4,11 +4,11 @@
     badllm.py DIR
 
 Writes DIR/port and serves until killed: POST /v1/messages (and batches),
-/v1/chat/completions, /v1/files, /v1/batches. The model's name says what goes
+/v1/chat/completions, /v1/embeddings, /v1/files, /v1/batches. The model's name says what goes
 wrong; DIR/log gets a line for each request, DIR/asked one for each question
 that was answered (with its digest), so that tests can count what was paid
-twice. It answers truthfully: a label is the marked words, and a text fits when
-it holds one of them. Standard library only.
+twice. It answers truthfully: a label is the marked words, and a text fits, or is
+near, when it holds one of them. Standard library only.
 """
 import hashlib
 import json
@@ -99,6 +99,46 @@ def answer_of(api, body, batch=False):
                       "prompt_tokens_details": {"cached_tokens": 10}}}
 
 
+def vector(text):
+    """What words a text has: a dimension each of 64, by their digest."""
+    v = [0.0] * 64
+    for w in re.split(r"[ |.]+", text.split("Query: ")[-1]):
+        if w:
+            v[hashlib.sha256(w.encode()).digest()[0] % 64] += 1
+    return v if any(v) else [1.0] * 64
+
+
+def embeddings(body):
+    """The body of a 200, or of one that is none."""
+    model, texts = body["model"], body["input"]
+    digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
+    note("asked", "%s %s" % (model, digest))
+    first = nth(("vectors", model, digest)) == 0
+    data = [{"object": "embedding", "index": i, "embedding": vector(t)} for i, t in enumerate(texts)]
+    if model == "e-shuffled":
+        data.reverse()
+    if first or not model.endswith("-once"):
+        if model.startswith("e-few"):
+            data.pop()
+        if model.startswith("e-twice"):
+            data[3]["index"] = 2
+        if model.startswith("e-beyond"):
+            data[1]["index"] = len(data)
+        if model.startswith("e-long"):
+            data[2]["embedding"].append(1.0)
+        if model.startswith("e-text"):
+            data[0]["embedding"] = "AACAPwAAAEA="
+        if model.startswith("e-null"):
+            data[1]["embedding"][5] = None
+        if model.startswith("e-zero"):
+            data[1]["embedding"] = [0.0] * 64
+        if model.startswith("e-endless"):
+            data[1]["embedding"][7] = 1e300
+    n = sum(map(len, texts)) // 4
+    return {"object": "list", "data": data, "model": "another-model" if model == "wrong-name" else model,
+            "usage": {"prompt_tokens": n, "total_tokens": n}}
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -145,6 +185,8 @@ class Handler(BaseHTTPRequestHandler):
                 return self.ask("anthropic", json.loads(data))
             if path == "/v1/chat/completions":
                 return self.ask("openai", json.loads(data))
+            if path == "/v1/embeddings":
+                return self.ask("embed", json.loads(data))
             return self.batch(path, data)
         except (BrokenPipeError, ConnectionResetError, OSError):
             self.close_connection = True
@@ -181,7 +223,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.fail(400, "the prompt is too long")
         if model == "drop-at-once" and again < 1:
             return self.cut()
-        data = json.dumps(answer_of(api, body)).encode()
+        data = json.dumps(embeddings(body) if api == "embed" else answer_of(api, body)).encode()
         if model == "reset" and again < 1:
             self.send(200, data[:40], length=len(data))
             return self.cut()
@@ -210,7 +252,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(200, data.replace(b"marked tokens", b"marked \xff\xfe tokens")
                              .replace(b"results", b"res\xffults"))
         if model == "huge" and again < 1:
-            return self.send(200, data[:-1] + b',"pad":"' + b"x" * 3_000_000 + b'"}')
+            return self.send(200, data[:-1] + b',"pad":"' + b"x" * (70 if api == "embed" else 3) * 1_000_000 + b'"}')
         limits = {"anthropic_ratelimit_requests_remaining": 0,
                   "anthropic_ratelimit_requests_reset":
                   time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))} \

@@ -230,6 +230,91 @@ api anthropic dry.db priced --prices prices --dry-run
 check "dry run: asks nothing" test "$(wc -l <srv/log)" = "$n"
 check "dry run: says what it takes" sh -c 'jq -e ".features == 10 and .requests == '$n_asks' and .usd > .usd_batch and .usd_batch > 0" out || cat out'
 
+# ---- embeddings ----
+# embed DB MODEL [OPTION...]: scores the labels of a copy of good.db
+embed() {
+	local db=$1 model=$2
+	shift 2
+	[ -e "$db" ] || cp good.db "$db"
+	ANTHROPIC_API_KEY=$key OPENAI_API_KEY=$key timeout 60 labeler -p anthropic --base-url "$base" \
+		--tokenizer "$tok" -d "$db" -m good $quick --scores all --embed-url "$base/v1" \
+		--embed-model "$model" "$@" <e.ex >out 2>err
+	got=$?
+	cat err >>all.err
+}
+# scores by embeddings, with what they rest on
+near() { sqlite3 "$1" 'select layer, feature_id, auc, low, high from embedding' \
+	'select layer, feature_id, item, sequence_id, token_idx, stratum, truth, cosine from similarity'; }
+n_near=10
+one_each() { [ "$(asked "$1")" = $n_near ]; }
+n=$(asked good)
+embed emb.db e-good
+check "embeddings: a score for each label" sh -c 'test '$got' = 0 && [ "$(sqlite3 emb.db "select count(*) from catalogue where embedding between embedding_low and embedding_high and embedder = \"e-good\"")" = 10 ]'
+check "embeddings: good labels are near their texts" sh -c '[ "$(sqlite3 emb.db "select avg(embedding) > 0.8 from catalogue")" = 1 ]'
+check "embeddings: one request a label, no label is asked anew" test "$(asked e-good)" = $n_near -a "$(asked good)" = "$n"
+check "embeddings: usage is kept, the vectors are not" sh -c '[ "$(sqlite3 emb.db "select min(input_tokens) > 0 and max(output_tokens) = 0 and max(length(body)) < 1000 from reply join ask using (request) where kind = \"embedding\"")" = 1 ]'
+check "embeddings: in the stream, csv and json" sh -c 'r1cat out | jq -se "map(select(.embedding)) | length == 10" >/dev/null &&
+	labeler -x -d emb.db --to csv | head -n 1 | grep -q ,embedding,embedding_low,embedding_high,embedder, &&
+	labeler -x -d emb.db --to json | jq -se "map(select(.embedding_low)) | length == 10" >/dev/null'
+near emb.db >good.near
+embed emb.db e-good
+check "embeddings again: nothing is asked" one_each e-good
+embed emb.db e-second
+check "a second embedder stands beside the first" sh -c '[ "$(sqlite3 emb.db "select group_concat(distinct embedder) from embedding")" = e-good,e-second ] &&
+	[ "$(sqlite3 emb.db "select count(*) from catalogue where embedder = \"e-good\"")" = 10 ]'
+for m in storm e500 e529 drop-at-once reset html truncated bad-utf8 e-shuffled; do
+	embed "n-$m.db" "$m"
+	near "n-$m.db" | cmp -s - good.near && ok "embeddings, $m: as without it" || not "embeddings, $m: as without it"
+done
+embed n-huge.db huge --list list
+check "embeddings, huge: asked again" sh -c "test $got = 0"' && [ "$(sqlite3 n-huge.db "select count(*), min(attempt) from embedding, reply where attempt = 2")" = "4|2" ]'
+for m in few twice beyond long text null zero endless; do
+	embed "n-$m.db" "e-$m-once"
+	near "n-$m.db" | cmp -s - good.near && ok "embeddings, $m once: asked again" || not "embeddings, $m once: asked again"
+	check "embeddings, $m once: what was wrong is said and kept" sh -c 'grep -q "embedding0_.*attempt 1: " err &&
+		[ "$(sqlite3 '"n-$m.db"' "select count(*) from reply where attempt = 2 and request like \"%embedding%\"")" = 10 ]'
+done
+embed few-n.db e-few --attempts 2
+check "embeddings that stay wrong: no score, the label stays" sh -c "test $got = 0"' && [ "$(sqlite3 few-n.db "select count(*) from embedding")" = 0 ] &&
+	[ "$(sqlite3 few-n.db "select count(*) from label where state = \"ok\"")" = 10 ]'
+check "embeddings that stay wrong: asked twice and no more" test "$(asked e-few)" = 20
+embed few-n.db e-few --attempts 2
+check "embeddings that stay wrong: again: nothing is asked" test "$(asked e-few)" = 20
+embed w-n.db wrong-name
+check "embeddings of another model: exit 1, says so" sh -c "test $got = 1 && tail -n 1 err | grep -q 'asked for wrong-name, and another-model answered'"
+embed u-n.db unknown
+check "no such embedder: exit 1, says so" sh -c "test $got = 1 && tail -n 1 err | grep -q 'embeddings: the server answered 404'"
+printf 'good 1 1.25 0.1 5 0.5\npaid 100 100 100 0 0.5\n' >prices.n
+embed p-n.db paid --prices prices.n --max-usd 0.00001
+check "embeddings: max-usd: exit 75" test $got = 75
+embed p-n.db paid --prices prices.n --dry-run
+check "embeddings: dry run: says what they take" sh -c 'jq -e ".features == 0 and .requests == 10 and .embedded_tokens > 500 and .usd > 0" out || cat out'
+embed p-n.db paid --prices prices.n
+check "embeddings: each label's cost has them" sh -c '[ "$(sqlite3 p-n.db "select count(*) from cost where kind = \"embedding\" and usd > 0")" = 10 ]'
+cp good.db lazy-n.db
+sed "s|env|env OPENAI_API_KEY=$key|; s|bk.db -m batch-kill --batch|lazy-n.db -m good --scores all --embed-url $base/v1 --embed-model lazy --concurrency 1|" run.sh >near.sh
+bash near.sh & pid=$!
+sleep 0.3; kill -9 $pid; wait $pid 2>/dev/null
+check "embeddings, killed: some were there" sh -c '[ "$(sqlite3 lazy-n.db "select count(*) between 1 and 9 from embedding")" = 1 ]'
+embed lazy-n.db lazy --concurrency 1
+near lazy-n.db | cmp -s - good.near && ok "embeddings, killed: the same scores" || not "embeddings, killed: the same scores"
+check "embeddings, killed: nothing but what was under way is asked twice" test "$(asked lazy)" -le $((2 * n_asks + kills + n_near + 1))
+cp good.db old.db
+sqlite3 old.db 'drop view catalogue; drop table embedding; drop table similarity; create view catalogue as select * from label'
+embed old.db e-old
+check "a database from before embeddings takes them" sh -c '[ "$(sqlite3 old.db "select count(*) from catalogue where embedding > 0.5")" -gt 5 ]'
+embed a-n.db x --embed-provider anthropic
+check "Anthropic has no embeddings: exit 2" sh -c "test $got = 2 && grep -q 'Anthropic has no embeddings' err"
+embed a-n.db x --embed-prompt detect
+check "a prompt for something else: exit 2" sh -c "test $got = 2 && grep -q 'not a prompt for embeddings' err"
+OPENAI_API_KEY='' labeler -p tokens --tokenizer "$tok" -d good.db --scores all --embed-model x <e.ex >out 2>err
+check "no key for embeddings: exit 2" sh -c "test $? = 2 && grep -q 'no key: set OPENAI_API_KEY' err"
+OPENAI_API_KEY=$key labeler -p tokens --tokenizer "$tok" -d rule.db $quick --scores all --embed-url "$base/v1" --embed-model e-rule <e.ex >out 2>err
+check "the rule's labels by embeddings" sh -c "test $? = 0"' && [ "$(sqlite3 rule.db "select count(*) from catalogue where embedding > 0 and prompt_version = \"tokens\"")" = 10 ]'
+M=$root/tests/golden/tiny-llama
+labeler -p tokens --tokenizer "$tok" -d near.db $quick --scores all --embed-provider local --embed-model "$M" --threads 1 <e.ex >out 2>err
+check "embeddings by a model that runs here" sh -c "test $? = 0"' && [ "$(sqlite3 near.db "select count(*) from catalogue where embedding is not null and embedder = \"tiny-llama\"")" = 10 ]'
+
 # ---- the key ----
 printf '%s\n' $key >keyfile
 labeler -p anthropic --base-url "$base" --key-file keyfile --tokenizer "$tok" -d kf.db -m lazy $quick <e.ex >kf.out 2>err & pid=$!
@@ -240,7 +325,7 @@ ANTHROPIC_API_KEY=$key labeler -p anthropic --base-url "$base" --tokenizer "$tok
 sleep 0.15
 check "nor in the environment it shows" sh -c "! tr '\\0' ' ' </proc/$pid/environ | grep -q $key"
 wait $pid
-check "no file that was written holds the key" sh -c "! grep -rl $key --exclude=run.sh --exclude=kill.sh --exclude=term.sh --exclude=keyfile --exclude-dir=srv ."
+check "no file that was written holds the key" sh -c "! grep -rl $key --exclude=run.sh --exclude=kill.sh --exclude=term.sh --exclude=near.sh --exclude=keyfile --exclude-dir=srv ."
 check "no core was left" sh -c '[ -z "$(find . -name "core*")" ]'
 
 # ---- what comes out ----
@@ -252,7 +337,7 @@ labeler -x -d good.db --to sql | sqlite3 copy.db
 check "sql: makes the same database" sh -c '[ "$(sqlite3 copy.db .dump | grep -v "^PRAGMA" | sort)" = "$(sqlite3 good.db .dump | grep -v "^PRAGMA" | sort)" ]'
 labeler -x -d good.db --to neuronpedia --neuronpedia m/set-1 >np
 check "neuronpedia: explanations" sh -c 'jq -se "length == 10 and .[0].layer == \"0-set-1\" and .[0].index == \"1\" and ([.[].id] | unique | length) == 10" np >/dev/null'
-labeler -x -d good.db >again
+check "the stream of a database: exit 0" sh -c 'labeler -x -d good.db >again'
 check "stream: the same from the database" sh -c 'r1cat again | cmp - a >/dev/null || { r1cat again >x; r1cat first | cmp - x; }'
 check "Goodfire's query works" sh -c '[ "$(sqlite3 good.db "select count(*) > 0 from autointerp_1 a join activations_1 x using (feature_id) join tokens_1 t on t.sequence_id = x.sequence_id and abs(t.token_idx - x.token_idx) <= 5")" = 1 ]'
 check "columns are Goodfire's" sh -c '[ "$(sqlite3 good.db "select group_concat(name) from pragma_table_info(\"autointerp_0\")")" = feature_id,label,quality,interestingness,model_name,prompt_version ]'
