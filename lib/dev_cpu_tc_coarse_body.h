@@ -97,31 +97,29 @@ static void body_pack(const float *x, size_t n, size_t d, size_t width,
 
 /* ---- scanning ---- */
 
-/* Lanes of the mask, bounds in up and low, join the row's candidates. */
-static void co_take(const struct tc_scan *s, size_t row, size_t latent,
-                    unsigned mask, const float *up, const float *low)
+/* Latents of the mask, bounds in up and low, join a row's candidates. */
+static __attribute__((noinline)) void co_take(struct tc_pick *p, size_t latent,
+                                              unsigned mask, const float *up,
+                                              const float *low)
 {
-	struct tc_pick *p = &s->pick[row];
+	float *to_up = p->up + p->n, *to_low = p->low + p->n;
+	uint32_t *at = p->at + p->n;
 
+	p->n += (size_t)__builtin_popcount(mask);
 	for (; mask; mask &= mask - 1) {
 		unsigned j = (unsigned)__builtin_ctz(mask);
 
-		if (latent + j >= s->q->n_latents)
-			break;	/* a row of NaN: passes where nothing is */
-		p->up[p->n] = up[j];
-		p->low[p->n] = low[j];
-		p->at[p->n++] = (uint32_t)(latent + j);
+		*to_up++ = up[j];
+		*to_low++ = low[j];
+		*at++ = (uint32_t)(latent + j);
 	}
 }
 
-/* The products of a group of rows with a panel, offered. */
-INLINE void co_tile(const struct tc_scan *s, const int16_t *x, size_t row,
-                    const int16_t *w, size_t panel, size_t ahead)
+/* The products of a group of rows with a panel. */
+INLINE void co_sums(const struct tc_scan *s, const int16_t *x,
+                    const int16_t *w, size_t ahead, vi acc[CO_MR][2])
 {
-	const float *t = s->w_scale + panel * CO_NR;
-	const float *bias = s->bias + panel * CO_NR;
-	size_t latent = s->first_latent + panel * CO_NR, rows = s->rows - row;
-	vi acc[CO_MR][2], slack = s->slack - (vi){ 0 };
+	vi slack = s->slack - (vi){ 0 };
 
 	_Pragma("GCC unroll 16")
 	for (int i = 0; i < CO_MR; i++)
@@ -142,34 +140,51 @@ INLINE void co_tile(const struct tc_scan *s, const int16_t *x, size_t row,
 		x += 2 * CO_MR;
 		w += 2 * CO_NR;
 	}
-	_Pragma("GCC unroll 16")
-	for (int i = 0; i < CO_MR; i++) {
-		struct tc_pick *p = &s->pick[row + (size_t)i];
+}
 
-		if ((size_t)i >= rows)
-			break;
+/* And offered; `ahead`: what to fetch meanwhile, so far behind the panel. */
+INLINE void co_tile(const struct tc_scan *s, const int16_t *x, size_t row,
+                    const int16_t *w, size_t panel, size_t ahead)
+{
+	const float *t = s->w_scale + panel * CO_NR;
+	const float *bias = s->bias + panel * CO_NR;
+	size_t latent = s->first_latent + panel * CO_NR, rows = s->rows - row;
+	size_t left = s->q->n_latents - latent, i;
+	/* what is not there passes where a row is NaN */
+	unsigned there = left < CO_NR ? (1u << left) - 1 : ~0u;
+	struct tc_pick *p = s->pick + row;
+	vi acc[CO_MR][2], twice = 2 * s->slack - (vi){ 0 };
+
+	co_sums(s, x, w, ahead, acc);
+	if (rows > CO_MR)
+		rows = CO_MR;
+	for (i = 0; i < rows; i++, p++) {
+		unsigned mask = 0;
+		vf st[2], b[2], high[2];
+		float up[CO_NR], low[CO_NR];
+
 		_Pragma("GCC unroll 2")
 		for (int u = 0; u < 2; u++) {
-			vf b = *(const vf_mem *)(bias + u * VEC_W);
-			vf st = *(const vf_mem *)(t + u * VEC_W) *
-				s->x_scale[row + (size_t)i];
-			vf high = __builtin_convertvector(acc[i][u], vf) * st +
-				b;
-			unsigned m = co_not_below(high, p->bar);
-			float up[VEC_W], low[VEC_W];
-
-			if (!m)
-				continue;
-			*(vf_mem *)up = high;
-			*(vf_mem *)low = __builtin_convertvector(
-				acc[i][u] - 2 * slack, vf) * st + b;
-			co_take(s, row + (size_t)i, latent + (size_t)u * VEC_W,
-			        m, up, low);
+			b[u] = *(const vf_mem *)(bias + u * VEC_W);
+			st[u] = *(const vf_mem *)(t + u * VEC_W) *
+				s->x_scale[row + i];
+			high[u] = __builtin_convertvector(acc[i][u], vf) *
+				st[u] + b[u];
+			mask |= co_not_below(high[u], p->bar) << u * VEC_W;
 		}
+		mask &= there;
+		if (!mask)
+			continue;
+		_Pragma("GCC unroll 2")
+		for (int u = 0; u < 2; u++) {
+			*(vf_mem *)(up + u * VEC_W) = high[u];
+			*(vf_mem *)(low + u * VEC_W) = __builtin_convertvector(
+				acc[i][u] - twice, vf) * st[u] + b[u];
+		}
+		co_take(p, latent, mask, up, low);
 		if (p->n + CO_NR > s->q->cap)
-			dev_cpu_tc_pick_cut(s->q, s->first_row + row +
-			                    (size_t)i, p, s->q->cap -
-			                    2 * TC_PICK_STEP);
+			dev_cpu_tc_pick_cut(s->q, s->first_row + row + i, p,
+			                    s->q->cap - 2 * TC_PICK_STEP);
 	}
 }
 

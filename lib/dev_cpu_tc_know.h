@@ -2,8 +2,8 @@
  * dev_cpu_tc_know: the values of many rows' candidates, latent by latent.
  *
  * Row by row, each value would fetch a row of w from far away, for one product.
- * A batch's rows share candidates: ordered by latent, w is read once, from its
- * beginning to its end, and the rows of x, of which there are few, stay near.
+ * Rows share candidates: of as many as stay in the second cache, ordered by
+ * latent, w is read once, from its beginning to its end.
  */
 #ifndef R1_DEV_CPU_TC_KNOW_H
 #define R1_DEV_CPU_TC_KNOW_H

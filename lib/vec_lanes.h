@@ -107,16 +107,16 @@ INLINE void store_tail(float *p, size_t n, struct v16 v)
 	memcpy(p, t, n * sizeof(*p));
 }
 
+/* Lanes 8 apart, then 4, 2, 1. */
 INLINE float fold_add(struct v16 v)
 {
-	float t[16];
-	int i, w;
+	typedef float v8 __attribute__((vector_size(32)));
+	typedef float v4 __attribute__((vector_size(16)));
+	union { struct v16 all; v8 half[2]; } a = { v };
+	union { v8 all; v4 half[2]; } b = { a.half[0] + a.half[1] };
+	v4 c = b.half[0] + b.half[1];
 
-	store16(t, v);
-	for (w = 8; w > 0; w /= 2)
-		for (i = 0; i < w; i++)
-			t[i] += t[i + w];
-	return t[0];
+	return (c[0] + c[2]) + (c[1] + c[3]);
 }
 
 INLINE struct v16 add16(struct v16 a, struct v16 b)
