@@ -1,7 +1,7 @@
 #!/bin/bash
 # Training: the encoder's and the step's rate beside the machine's sgemm, and
 # tctrain beside sparsify on SmolLM2, one layer and all of them, Adam, k 32, 512
-# tokens a step, the same threads, loading and saving not counted. CELLS (LAYERS:EXPANSION)
+# tokens a step, the same threads, loading, first steps and saving not counted. CELLS (LAYERS:EXPANSION)
 # says which; sparsify wants 10 GB for all layers at 32.
 # ORACLE_PYTHON names sparsify's Python; CPUTIME=1: see tests/lib/trainbench.sh.
 set -u
@@ -25,20 +25,21 @@ for s in sys.stdin:
     sys.stdout.buffer.write(struct.pack(f"<{len(v)}I", *v))' <"$scratch/lists" >"$scratch/ids"
 theirs() {	# LAYERS TOKENS EXPANSION -> tokens/s
 	head -c $(($2 * 4)) "$scratch/ids" >"$scratch/some"
+	local n=$(($2 - 512))	# without the first step
 	read -r _ wall cpu < <(cd "$scratch" && THREADS=$threads OMP_NUM_THREADS=$threads TMPDIR=$scratch "$ORACLE_PYTHON" \
 		"$ROOT/tests/bench/train_sparsify.py" "$model" "$scratch/some" "$1" "$3" 32 512 $ctx 2>"$scratch/log" | grep '^seconds')
 	[ "${wall-}" ] || return 1
-	if [ "${CPUTIME-}" ]; then rate "$2" "$cpu / $threads"; else rate "$2" "$wall"; fi
+	if [ "${CPUTIME-}" ]; then rate "$n" "$cpu / $threads"; else rate "$n" "$wall"; fi
 }
 for cell in ${CELLS:-15:8 all:8 all:32}; do
 	layers=${cell%:*} x=${cell#*:}
-	n=$([ "$layers" = all ] && echo $((131072 / x)) || echo 32768)
+	n=$([ "$layers" = all ] && echo 8192 || echo 32768)
 	a=$(train_rate "$layers" "${TOKENS:-$n}" "$x" 32 "$threads") || { echo '# tctrain failed'; exit 1; }
 	if [ -z "${ORACLE_PYTHON-}" ]; then
 		line "train.tctrain $cell" "$a tok/s" - - - 'ORACLE_PYTHON not given: sparsify left out'
 		continue
 	fi
-	b=$(theirs "$layers" "$([ "$layers" = all ] && echo 1024 || echo 4096)" "$x") ||
+	b=$(theirs "$layers" "$([ "$layers" = all ] && echo 1536 || echo 4608)" "$x") ||
 		{ echo '# sparsify failed:'; tail -n 3 "$scratch/log" | sed 's/^/# /'; continue; }
 	line "train.tctrain $cell" "$a tok/s" "$b tok/s" "$(awk "BEGIN { printf \"%.1f\", $a / $b }")" \
 		"$([ "$layers" = all ] && echo 5 || echo 2)" "sparsify, Adam, layers:expansion $cell"

@@ -4,8 +4,9 @@
 # threads and scratch (removed at exit); ends the benchmark without a model.
 # With CPUTIME=1 rates are tokens per second of processor time over the number
 # of threads, loading and saving included: for a machine that has other things to
-# do. Else they are by the clock, and begin when the first batch does. What comes
-# once, at the end, is left out of both.
+# do. Else they are by the clock and of the second half of the tokens, a multiple of
+# 2,048: memory has all been touched by then. What comes once, at the end, is left
+# out of both.
 : "${BIN:=$PWD/bin}" "${BUILD:=$PWD/build}" "${ROOT:=$PWD}"
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
@@ -32,5 +33,6 @@ train_rate() {	# LAYERS TOKENS EXPANSION K THREADS -> tokens/s
 		--skip 0 --save-every 0 --threads "$5" --out "$scratch/out" --metrics "$scratch/m" \
 		<"$scratch/t.tok" 2>"$scratch/err" >&2; } 2>&1) || return 1
 	if [ "${CPUTIME-}" ]; then rate "$2" "(${cpu/ / + }) / $5"
-	else tail -n 1 "$scratch/m" | jq '.time.tokens_per_s | round'; fi
+	else jq -n --argjson half $(($2 / 2)) '[inputs | select(.time) | { n: .tokens, s: (.tokens / .time.tokens_per_s) }] |
+		last as $z | map(select(.n == $half))[0] as $h | ($z.n - $h.n) / ($z.s - $h.s) | round' "$scratch/m"; fi
 }
