@@ -31,8 +31,20 @@ INLINE void mm_store(float *p, vf v)
 
 /* ---- packing ---- */
 
+/* The i-th of n columns of `width` lanes, `step` floats apart, written one after
+ * the other: a whole register while what is behind the column is overwritten
+ * by those that follow. (Stores under a mask are slow on some processors.) */
+INLINE void put_column(float *out, size_t width, size_t step, size_t i, size_t n,
+                       vf v)
+{
+	if (width == VEC_W || (n - i) * step >= VEC_W)
+		mm_store(out + i * step, v);
+	else
+		mm_store_n(out + i * step, width, v);
+}
+
 /* Rows x[0..n) of k values each become columns of `width` lanes, width <=
- * VEC_W, `step` floats apart. */
+ * VEC_W, `step` floats apart; step is width or width VEC_W. */
 INLINE void pack_rows(const float *const *x, size_t n, size_t k, size_t width,
                       size_t step, float *out)
 {
@@ -46,7 +58,7 @@ INLINE void pack_rows(const float *const *x, size_t n, size_t k, size_t width,
 			r[i] = i < n ? mm_load_n(x[i] + j, cols) : splat(0);
 		flip(r);
 		for (i = 0; i < cols; i++)
-			mm_store_n(out + (j + i) * step, width, r[i]);
+			put_column(out, width, step, j + i, k, r[i]);
 	}
 }
 
@@ -84,9 +96,10 @@ static void body_pack_values(const float *v, size_t ld, size_t n, size_t dim,
 	for (d = 0; d < dim; d += MM_MR) {
 		size_t width = dim - d < MM_MR ? dim - d : MM_MR;
 
-		for (j = 0; j < n; j++, out += width)
-			mm_store_n(out, width, mm_load_n(v + j * ld + d,
-			                                 width));
+		for (j = 0; j < n; j++)
+			put_column(out, width, width, j, n,
+			           mm_load_n(v + j * ld + d, width));
+		out += n * width;
 	}
 }
 
