@@ -23,6 +23,7 @@ static struct err e;
 static struct dev *cpu;
 static struct model *model;
 static struct tok *tok;
+static struct label_local *local;	/* its keys and values take a while */
 
 static int open_all(void **state)
 {
@@ -33,7 +34,8 @@ static int open_all(void **state)
 		return -1;
 	if (!(cpu = dev_open("cpu", par_cores(), &e)) ||
 	    !(model = model_open(path, cpu, NULL, &e)) ||
-	    !(tok = tok_open(path, &e))) {
+	    !(tok = tok_open(path, &e)) ||
+	    !(local = label_local_new(model, tok, 512, &e))) {
 		print_error("%s\n", e.msg);
 		return -1;
 	}
@@ -43,6 +45,7 @@ static int open_all(void **state)
 static int close_all(void **state)
 {
 	(void)state;
+	label_local_free(local);
 	tok_free(tok);
 	model_free(model);
 	dev_free(cpu);
@@ -114,7 +117,6 @@ static json_t *load(char *body, size_t n)
 
 static void gains_tell_where_a_label_fits(void **state)
 {
-	struct label_local *l = label_local_new(model, tok, 512, &e);
 	struct label_ask a[2] = { judgement(0), judgement(1) };
 	size_t n[2], i, k, hits = 0;
 	char *body[2];
@@ -122,8 +124,7 @@ static void gains_tell_where_a_label_fits(void **state)
 	double usage;
 
 	(void)state;
-	assert_non_null(l);
-	assert_int_equal(label_local_answer(l, a, 2, body, n, &e), 0);
+	assert_int_equal(label_local_answer(local, a, 2, body, n, &e), 0);
 	for (k = 0; k < 2; k++) {
 		msg[k] = load(body[k], n[k]);
 		answer = inner(msg[k]);
@@ -145,7 +146,6 @@ static void gains_tell_where_a_label_fits(void **state)
 		json_decref(msg[k]);
 		label_ask_free(&a[k]);
 	}
-	label_local_free(l);
 }
 
 /* Gains of some tokens against one text at a time. */
@@ -251,7 +251,6 @@ static void a_line_goes_on_as_it_does_alone(void **state)
 
 static void judgements_in_words(void **state)
 {
-	struct label_local *l = label_local_new(model, tok, 512, &e);
 	struct label_ask a[1];
 	char *body[1];
 	size_t len[1], i;
@@ -261,7 +260,7 @@ static void judgements_in_words(void **state)
 	a[0] = (struct label_ask){ .form = LABEL_FORM_BITS, .n_items = 3,
 		.kind = LABEL_DETECT, .id = "detect", .begin = { "", "" },
 		.system = (char *)"You judge.", .user = (char *)"Which?" };
-	assert_int_equal(label_local_answer(l, a, 1, body, len, &e), 0);
+	assert_int_equal(label_local_answer(local, a, 1, body, len, &e), 0);
 	msg = load(body[0], len[0]);
 	x = inner(msg);
 	assert_int_equal(json_array_size(json_object_get(x, "results")), 3);
@@ -271,11 +270,10 @@ static void judgements_in_words(void **state)
 	a[0].user = mem_array(4000, 1, &e);
 	for (i = 0; i + 2 < 4000; i += 2)
 		memcpy(a[0].user + i, "x ", 2);
-	assert_int_equal(label_local_answer(l, a, 1, body, len, &e), -1);
+	assert_int_equal(label_local_answer(local, a, 1, body, len, &e), -1);
 	assert_int_equal(e.code, ERR_RANGE);
 	assert_non_null(strstr(e.msg, "detect"));
 	mem_free(a[0].user);
-	label_local_free(l);
 }
 
 /* Of the model's label and two others the one is taken that names the marks. */
@@ -287,11 +285,11 @@ static void the_best_candidate_is_the_label(void **state)
 		" They won, but nobody cheered for them",
 		" He is slow but careful with tools"
 	};
-	struct label_local *l = label_local_new(model, tok, 512, &e);
 	struct label_text item[3];
 	struct label_ask a = { .id = "label", .form = LABEL_FORM_LABEL,
-		.kind = LABEL_LABEL, .system = (char *)"You name things.",
-		.user = (char *)"What is it?", .begin = { "It is", "the" },
+		.kind = LABEL_LABEL, .system = (char *)"You repeat.",
+		.user = (char *)"Write {\"explanation\": \"a word\", \"label\": "
+		        "\"a word\"}", .begin = { "a", "a" },
 		.given = (char *)"Feature: \1\nText:", .plain = (char *)PLAIN,
 		.candidate = (char *)"names of cities\nwords such as 'but', "
 		             "'however'", .item = item, .n_items = 3 };
@@ -303,7 +301,7 @@ static void the_best_candidate_is_the_label(void **state)
 	(void)state;
 	for (i = 0; i < 3; i++)
 		item[i] = item_of(text[i], mark[i]);
-	assert_int_equal(label_local_answer(l, &a, 1, &body, &n, &e), 0);
+	assert_int_equal(label_local_answer(local, &a, 1, &body, &n, &e), 0);
 	msg = load(body, n);
 	x = inner(msg);
 	fit = json_object_get(msg, "fit");
@@ -324,7 +322,6 @@ static void the_best_candidate_is_the_label(void **state)
 		mem_free(item[i].s);
 		mem_free(item[i].mark);
 	}
-	label_local_free(l);
 }
 
 int main(void)
