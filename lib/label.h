@@ -76,8 +76,10 @@ struct label_answer {			/* {0} at first */
 
 void label_answer_free(struct label_answer *a);
 
-/* The form as a JSON schema. New reference, or NULL. */
-json_t *label_form_schema(enum label_form f, size_t n_items, struct err *e);
+/* The form as a JSON schema; lengths: with those of its arrays. New reference, or
+ * NULL. */
+json_t *label_form_schema(enum label_form f, size_t n_items, int lengths,
+                          struct err *e);
 /* Reads n bytes of an answer's text, strictly: one JSON object, at most inside
  * a code fence or behind </think>. -1 ERR_FORMAT says what is wrong; nothing is
  * guessed. */

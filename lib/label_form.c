@@ -50,15 +50,25 @@ static json_t *object(json_t *members)
 	                 0);
 }
 
-json_t *label_form_schema(enum label_form f, size_t n_items, struct err *e)
+/* A list of so many items at least and at most. */
+static void set_lengths(json_t *list, size_t least, size_t most)
+{
+	json_object_set_new(list, "minItems", json_integer((json_int_t)least));
+	json_object_set_new(list, "maxItems", json_integer((json_int_t)most));
+}
+
+json_t *label_form_schema(enum label_form f, size_t n_items, int lengths,
+                          struct err *e)
 {
 	json_t *m = json_object(), *tags, *s;
 	int i;
 
-	(void)n_items;		/* lengths of arrays are not enforced either */
 	if (f == LABEL_FORM_BITS) {
 		json_object_set_new(m, "results", json_pack("{s:s,s:o}",
 		                    "type", "array", "items", integers(0, 1)));
+		if (lengths)
+			set_lengths(json_object_get(m, "results"), n_items,
+			            n_items);
 	} else {
 		tags = json_array();
 		for (i = 0; i < LABEL_N_TAGS; i++)
@@ -71,6 +81,8 @@ json_t *label_form_schema(enum label_form f, size_t n_items, struct err *e)
 		json_object_set_new(m, "tags", json_pack("{s:s,s:{s:s,s:o}}",
 		                    "type", "array", "items", "type", "string",
 		                    "enum", tags));
+		if (lengths)
+			set_lengths(json_object_get(m, "tags"), 1, LABEL_N_TAGS);
 		for (i = 0; i < N_MARKS; i++)
 			json_object_set_new(m, marks[i], integers(0, 10));
 	}

@@ -62,7 +62,10 @@ static json_t *openai_body(const struct label_wire *w,
 json_t *label_wire_body(const struct label_wire *w, const struct label_ask *a,
                         struct err *e)
 {
-	json_t *schema = label_form_schema(a->form, a->n_items, e), *b, *v;
+	/* the two providers refuse lengths of arrays, or some of them do; servers
+	 * of one's own go by them, and small models need that */
+	int own = w->who == LABEL_OPENAI && !strstr(w->base_url, "api.openai.com");
+	json_t *schema = label_form_schema(a->form, a->n_items, own, e), *b, *v;
 	const char *key;
 
 	if (!schema)

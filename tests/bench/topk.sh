@@ -10,7 +10,7 @@ set -u
 : "${BIN:=$PWD/bin}" "${ROOT:=$PWD}"
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
-threads=${THREADS:-$(nproc)} few=${TOKENS:-8192} ctx=256 layer=15
+threads=${THREADS:-$(nproc)} few=${TOKENS:-2048} ctx=256 layer=15
 line() { printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$@"; }
 model=$("$ROOT/tests/lib/smollm2.sh") || { echo '# no SmolLM2: left out'; exit 0; }
 python3 - $ctx $((4 * few / ctx)) >"$scratch/lists" <<'PY'

@@ -17,13 +17,14 @@ export PATH=$PWD/bin:$PATH no_proxy=127.0.0.1
 T=$(mktemp -d) && trap 'rm -rf "$T"' EXIT
 tok=$PWD/tests/golden/tiny-llama/tokenizer.json rc=0
 check() { local name=$1; shift; if "$@"; then echo "ok $name"; else echo "not ok $name"; rc=1; fi; }
-head -c 20000 README.md | qtok --tokenizer "$tok" --ctx 64 | tests/lib/examples.py 1 4 >"$T/e.ex" || exit 1
+head -c 20000 README.md | qtok --tokenizer "$tok" --ctx 64 | tests/lib/examples.py 1 6 >"$T/e.ex" || exit 1
+printf '0 4\n0 5\n' >"$T/list"
 scores=both embed=()
 [ $# -gt 1 ] && scores=all embed=(--embed-url "$2" --embed-model default)
 ask() {
 	OPENAI_API_KEY='' labeler -p openai --base-url "$1" -m default --any-model --tokenizer "$tok" "${embed[@]}" \
-		--show 3 --test 2 --per-ask 4 --window 12 --max-tokens 200 --prompt small --scores "$scores" \
-		--param temperature=0 --param frequency_penalty="${PENALTY:-0.5}" --per-layer 2 --concurrency 2 \
+		--show 3 --test 3 --per-ask 6 --window 12 --max-tokens 200 --prompt small --scores "$scores" \
+		--param temperature=0 --param frequency_penalty="${PENALTY:-0.5}" --list "$T/list" --concurrency 2 \
 		--attempts 2 -d "$T/db" <"$T/e.ex" >"$T/lab" 2>"$T/err"
 }
 count() { sqlite3 "$T/db" "SELECT count(*) FROM $1"; }

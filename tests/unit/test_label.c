@@ -75,6 +75,35 @@ static void test_bits(void **state)
 	assert_int_equal(parse(LABEL_FORM_BITS, 0, "{}", &a), -1);
 }
 
+/* The lengths of a list of judgements go to servers of one's own alone. */
+static void test_lengths(void **state)
+{
+	static const char *const base[] = {
+		"http://127.0.0.1:8080/v1", "https://api.openai.com/v1"
+	};
+	struct label_ask a = { .form = LABEL_FORM_BITS, .n_items = 3,
+	                       .system = (char *)"s", .user = (char *)"u" };
+	struct label_wire w = { .who = LABEL_OPENAI, .model = "m",
+	                        .max_tokens = 9, .format = "schema" };
+	json_t *b, *list;
+	struct err e = { 0 };
+	int i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		w.base_url = base[i];
+		assert_non_null(b = label_wire_body(&w, &a, &e));
+		assert_int_equal(json_unpack(b, "{s:{s:{s:{s:{s:o}}}}}",
+		                 "response_format", "json_schema", "schema",
+		                 "properties", "results", &list), 0);
+		assert_int_equal(json_integer_value(json_object_get(list,
+		                 "minItems")), i ? 0 : 3);
+		assert_int_equal(json_integer_value(json_object_get(list,
+		                 "maxItems")), i ? 0 : 3);
+		json_decref(b);
+	}
+}
+
 /* Wilson's interval of 8/10 is 0.4902 to 0.9433 and of 6/10 0.3127 to 0.8318. */
 static void test_score(void **state)
 {
@@ -108,7 +137,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_labels), cmocka_unit_test(test_bits),
-		cmocka_unit_test(test_score), cmocka_unit_test(test_price)
+		cmocka_unit_test(test_lengths), cmocka_unit_test(test_score), cmocka_unit_test(test_price)
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
