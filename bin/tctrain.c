@@ -16,7 +16,7 @@ struct opts {
 	const char *device, *cards;
 	double l0_weight, bandwidth, raise, lr, decay, auxk_alpha, ridge, outlier;
 	double row_norm, near, dec_rate, end_ridge;
-	int64_t k_anneal, warmup, batch, tokens, expansion, latents, k, dead_tokens;
+	int64_t k_anneal, warmup, batch, tokens, expansion, latents, k, resample, dead_tokens;
 	int64_t start_tokens, end_tokens, skip, save_every, log_every, forward, ctx;
 	int no_skip, sae, multi_topk, normalize_decoder, resume, keep_state;
 	int plan, json;
@@ -70,6 +70,8 @@ static const struct cli_opt options[] = {
 	         "weight of the loss that revives dead latents"),
 	CLI_REAL(0, "raise", struct opts, raise, "R", -1, 1, "-1",
 	         "bias a token for latents long quiet; -1: the recipe's"),
+	CLI_LONG(0, "resample", struct opts, resample, "N", 0, 1e15, "0",
+	         "tokens between draws of latents dead for as many; 0: none"),
 	CLI_LONG(0, "dead-tokens", struct opts, dead_tokens, "N", 0, 1e15,
 	         "10M", "tokens without firing that make a latent dead"),
 	CLI_FLAG(0, "multi-topk", struct opts, multi_topk,
@@ -163,6 +165,7 @@ static void train_config(const struct opts *o, const struct cli_common *c,
 		.n_steps = (uint64_t)(o->tokens / o->batch),
 		.auxk_alpha = o->auxk_alpha, .l0_weight = o->l0_weight,
 		.bandwidth = o->bandwidth, .k_anneal = (uint64_t)o->k_anneal,
+		.resample = (uint64_t)o->resample,
 		.dead_tokens = (uint64_t)o->dead_tokens,
 		.start_tokens = (size_t)o->start_tokens, .ridge = o->ridge,
 		.row_norm = o->row_norm, .near = o->near,

@@ -62,6 +62,11 @@ int train_check(const struct train_cfg *c, struct err *e)
 	if (c->dec_rate > 0 && c->rule != TRAIN_ADAM)
 		return err_set(e, ERR_RANGE, "the decoder's normalised steps go "
 		               "with Adam only");
+	if (c->resample && (c->recipe != TRAIN_R1 || c->rule != TRAIN_ADAM ||
+	                    t->variant == TC_JUMPRELU))
+		return err_set(e, ERR_RANGE, "latents are drawn anew with recipe "
+		               "r1 and Adam only, and not beside thresholds "
+		               "that are learnt");
 	if (c->batch < 2)
 		return err_set(e, ERR_RANGE, "batch of %zu: wanted 2 or more",
 		               c->batch);

@@ -39,6 +39,9 @@
  * Latents that have been quiet for 4,096 rows have their b_enc raised with every
  * batch until they fire again, so that few are lost at any width.
  *
+ * Or, with cfg.resample, they are drawn anew from time to time
+ * (train_resample.c).
+ *
  * At the end of recipe r1, decoder, skip connection and b_dec are solved anew by
  * least squares over the rows of the last steps, pulled towards what they were
  * (train_end.c). Those rows are kept as 16-bit floats, centred and scaled, and
@@ -78,6 +81,9 @@ struct train_cfg {
 				 * sparsify */
 	double raise;		/* of b_enc for each row that passes while a
 				 * latent is quiet, in the normalised space */
+	uint64_t resample;	/* r1 with Adam: rows between two draws of
+				 * latents that have not fired within as many;
+				 * 0: none */
 	uint64_t dead_tokens;	/* rows without firing that make a dead latent */
 	size_t start_tokens;	/* r1: rows the start looks at, >= batch */
 	double ridge;		/* r1: of the start, in mean variances of x */

@@ -4,34 +4,15 @@
 
 #include "mem.h"
 #include "train_impl.h"
+#include "train_rng.h"
 
-/* ---- random numbers: splitmix64, one stream per seed, layer and purpose -- */
-
-struct rng {
-	uint64_t s;
-};
-
-static uint64_t rng_next(struct rng *r)
-{
-	uint64_t z = r->s += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
-
-static double rng_unit(struct rng *r)	/* in (0, 1) */
-{
-	return ((double)(rng_next(r) >> 12) + 0.5) * 0x1p-52;
-}
-
-static void rng_gauss(struct rng *r, float *out, size_t n)
+static void gauss(struct train_rng *r, float *out, size_t n)
 {
 	size_t i;
 
 	for (i = 0; i < n; i += 2) {
-		double radius = sqrt(-2 * log(rng_unit(r)));
-		double angle = 6.283185307179586477 * rng_unit(r);
+		double radius = sqrt(-2 * log(train_rng_unit(r)));
+		double angle = 6.283185307179586477 * train_rng_unit(r);
 
 		out[i] = (float)(radius * cos(angle));
 		if (i + 1 < n)
@@ -238,8 +219,7 @@ done:
 
 /* ---- first weights ------------------------------------------------------ */
 
-/* v = v / |v| * norm; 0 stays */
-static void to_norm(float *v, size_t n, double norm)
+void train_to_norm(float *v, size_t n, double norm)
 {
 	double sq = 0;
 	size_t i;
@@ -250,18 +230,18 @@ static void to_norm(float *v, size_t n, double norm)
 		v[i] = (float)(v[i] * norm / sqrt(sq));
 }
 
-static void draw_row(struct train_layer *t, struct rng *r, float *row)
+static void draw_row(struct train_layer *t, struct train_rng *r, float *row)
 {
 	size_t n = t->cfg.tc.d_in, i;
 	double bound = 1 / sqrt((double)n);
 
 	if (t->cfg.recipe == TRAIN_SPARSIFY) {	/* nn.Linear's own */
 		for (i = 0; i < n; i++)
-			row[i] = (float)((2 * rng_unit(r) - 1) * bound);
+			row[i] = (float)((2 * train_rng_unit(r) - 1) * bound);
 		return;
 	}
-	rng_gauss(r, row, n);
-	to_norm(row, n, 1);
+	gauss(r, row, n);
+	train_to_norm(row, n, 1);
 }
 
 /* Encoder rows; an autoencoder's decoder is their directions. */
@@ -269,8 +249,8 @@ static int draw_weights(struct train_layer *t, struct err *e)
 {
 	const struct dev_ops *d = train_ops(t);
 	const struct tc_cfg *c = &t->cfg.tc;
-	struct rng r = { t->cfg.seed * 0x2545f4914f6cdd1du +
-	                 (uint64_t)t->layer * 0x632be59bd9b4e019u + 1 };
+	struct train_rng r = { t->cfg.seed * 0x2545f4914f6cdd1du +
+	                       (uint64_t)t->layer * 0x632be59bd9b4e019u + 1 };
 	float *row = t->work->row_host;
 	size_t i;
 
@@ -281,7 +261,7 @@ static int draw_weights(struct train_layer *t, struct err *e)
 			return -1;
 		if (c->transcode)
 			continue;
-		to_norm(row, c->d_in, 1);
+		train_to_norm(row, c->d_in, 1);
 		if (d->put(t->dev, t->dec.w + i * c->d_in, row,
 		           c->d_in * sizeof(*row), e) < 0)
 			return -1;
@@ -325,22 +305,6 @@ static int near_piece(struct train_layer *t, const float *x, const float *y,
 	return 0;
 }
 
-static size_t near_draw(const struct near *q, struct rng *r)
-{
-	double at = rng_unit(r) * q->sum[q->n - 1];
-	size_t lo = 0, hi = q->n - 1;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (q->sum[mid] > at)
-			hi = mid;
-		else
-			lo = mid + 1;
-	}
-	return q->row[lo];
-}
-
 /* A share of each encoder row's direction is a held input's, so that it fires
  * on something there is. Shorter rows learn faster against the decoder, and
  * leave more latents behind. */
@@ -350,8 +314,8 @@ static int turn_to_data(struct train_layer *t, size_t n, struct err *e)
 	size_t dim = t->cfg.tc.d_in, i, j;
 	double near = t->cfg.near;
 	const float *held = t->held_x ? t->held_x : t->held_y;
-	struct rng r = { t->cfg.seed * 0x9e3779b97f4a7c15u +
-	                 (uint64_t)t->layer * 0x632be59bd9b4e019u + 2 };
+	struct train_rng r = { t->cfg.seed * 0x9e3779b97f4a7c15u +
+	                       (uint64_t)t->layer * 0x632be59bd9b4e019u + 2 };
 	float *row = t->work->row_host, *mean = NULL, *x = NULL;
 	struct near q = { NULL, NULL, 0 };
 	int rc = -1;
@@ -365,22 +329,23 @@ static int turn_to_data(struct train_layer *t, size_t n, struct err *e)
 		goto done;
 	for (i = 0; i < t->cfg.tc.n_latents; i++) {
 		float *w = t->enc.w + i * dim;
+		size_t from = q.row[train_rng_pick(&r, q.sum, q.n)];
 
-		if (d->get(t->dev, x, held + near_draw(&q, &r) * dim,
-		           dim * sizeof(*x), e) < 0 ||
+		if (d->get(t->dev, x, held + from * dim, dim * sizeof(*x),
+		           e) < 0 ||
 		    d->get(t->dev, row, w, dim * sizeof(*row), e) < 0)
 			goto done;
 		for (j = 0; j < dim; j++)
 			x[j] -= mean[j];
-		to_norm(x, dim, 1);
+		train_to_norm(x, dim, 1);
 		for (j = 0; j < dim; j++)
 			row[j] = (float)((1 - near) * row[j] + near * x[j]);
-		to_norm(row, dim, 1);
+		train_to_norm(row, dim, 1);
 		if (!t->cfg.tc.transcode &&
 		    d->put(t->dev, t->dec.w + i * dim, row, dim * sizeof(*row),
 		           e) < 0)
 			goto done;
-		to_norm(row, dim, t->cfg.row_norm);
+		train_to_norm(row, dim, t->cfg.row_norm);
 		if (d->put(t->dev, w, row, dim * sizeof(*row), e) < 0)
 			goto done;
 	}

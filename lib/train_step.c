@@ -401,7 +401,8 @@ int train_step(struct train_layer *t, const float *x, const float *y,
 		                           t->last, &active, e) < 0 ||
 		    train_apply(t, part, n_parts, (size_t)n, &o, e) < 0)
 			return -1;
-		if (raise_quiet(t, now, e) < 0)
+		if (raise_quiet(t, now, e) < 0 ||
+		    train_resample(t, (size_t)n, now, e) < 0)
 			return -1;
 		t->stats.l0 = (double)active / (double)n;
 		train_threshold_follow(t);

@@ -10,6 +10,7 @@
 #   DIR=FOLDER                            keeps corpus, activations, results.tsv;
 #                                         cells that stand there are not redone
 #   CE_TOKENS=4k                          tokens for cross-entropy
+#   R1_THREADS=N                          threads
 #
 # Output: cell, layer, FVU, % of the latents silent on the held-out tokens, CE
 # increase and its standard error, KL (nats/token), L0.
@@ -35,7 +36,10 @@ cells() {
 		echo "adam.x$x -x $x --recipe sparsify --optimizer adam --lr 1e-3 --warmup 12 --decay 0.2"
 	done
 	cat <<'CELLS'
-auxk -x 8 --auxk-alpha 0.03 --dead-tokens 16384
+no-end -x 8 --end-tokens 0
+no-raise -x 8 --raise 0
+resample -x 8 --raise 0 --resample 16384
+auxk -x 8 --raise 0 --auxk-alpha 0.03 --dead-tokens 16384
 multi-topk -x 8 --multi-topk
 k-anneal -x 8 --k-anneal 64
 batchtopk -x 8 --variant batchtopk

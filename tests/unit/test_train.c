@@ -14,6 +14,7 @@
 #include "train.h"
 #include "train_cases.h"
 #include "train_impl.h"
+#include "train_rng.h"
 
 /* ---- runs --------------------------------------------------------------- */
 
@@ -53,6 +54,7 @@ static void blocks_and_threads_change_nothing(void **state)
 		c.k_anneal = i == 4 || i == 7 ? 10 : 0;
 
 		c.n_steps = 25;
+		c.resample = i == 0 || i == 2 ? 48 : 0;
 		c.rule = i == 3 ? TRAIN_SIGNUM : TRAIN_ADAM;
 		c.dec_rate = i % 4 ? 0 : 0.3;
 		run_open(&a, &c, 1, ROWS);
@@ -220,6 +222,7 @@ static void saved_and_loaded_goes_on_to_the_bit(void **state)
 		c.tc.variant = i < 2 ? TC_TOPK : i < 4 ? TC_JUMPRELU
 		                               : TC_BATCHTOPK;
 		c.n_steps = 30;
+		c.resample = i == 0 || i == 4 ? 64 : 0;
 		c.warmup = 4;
 		c.decay = 0.3;
 		c.outlier = 1.4;	/* some rows are out */
@@ -316,6 +319,102 @@ static void quiet_latents_are_raised(void **state)
 		}
 }
 
+static double norm_of(const float *v, size_t n)
+{
+	double sq = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		sq += (double)v[i] * v[i];
+	return sqrt(sq);
+}
+
+/* Whether the encoder row points to one of the batch's inputs. */
+static int along_an_input(const struct run *r, size_t latent)
+{
+	size_t dim = r->t->cfg.tc.d_in, i, j;
+	const float *w = r->t->enc.w + latent * dim, *x = r->w->x;
+
+	for (i = 0; i < r->t->cfg.batch; i++, x += dim) {
+		double dot = 0;
+
+		for (j = 0; j < dim; j++)
+			dot += (double)w[j] * x[j];
+		if (dot / norm_of(w, dim) / norm_of(x, dim) > 0.999999)
+			return 1;
+	}
+	return 0;
+}
+
+/* A latent put out of reach is drawn anew with the first period in which it did
+ * not fire, when as many rows are left; nothing else is touched. */
+static void dead_latents_are_drawn_anew(void **state)
+{
+	const size_t period = 100, dead = 3;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		struct train_cfg c = config(TRAIN_R1);
+		struct run r;
+		double living = 0;
+		size_t j, n_living = 0;
+
+		c.lr = 1e-4;
+		c.dec_rate = i == 1 ? 0.3 : 0;
+		c.resample = period;
+		c.n_steps = i == 2 ? 18 : 32;
+		run_open(&r, &c, 2, ROWS);
+		feed(&r, 0, 64, 64);
+		r.t->bias.w[dead] = -50;
+		feed(&r, 64, 192, 64);	/* past 100, when it had fired */
+		assert_true(r.t->last[dead] > 0 && r.t->last[dead] <= 64);
+		assert_true(r.t->bias.w[dead] < -49);
+		feed(&r, 192, 208, 16);
+		if (i == 2) {		/* 80 are left */
+			assert_true(r.t->bias.w[dead] < -49);
+			run_close(&r);
+			continue;
+		}
+		assert_true(r.t->bias.w[dead] == 0);
+		assert_true(r.t->enc.s1[dead * c.tc.d_in] == 0);
+		assert_true(r.t->enc.s2[dead * c.tc.d_in] == 0);
+		assert_true(norm_of(r.t->dec.w + dead * c.tc.d_out,
+		                    c.tc.d_out) == 0);
+		assert_true(!r.t->power || r.t->power[dead] == 0);
+		assert_true(along_an_input(&r, dead));
+		for (j = 0; j < c.tc.n_latents; j++) {
+			const float *w = r.t->enc.w + j * c.tc.d_in;
+
+			if (208 - r.t->last[j] > period) {
+				assert_true(r.t->bias.w[j] == 0);
+				continue;
+			}
+			assert_true(r.t->enc.s2[j * c.tc.d_in] > 0);
+			living += norm_of(w, c.tc.d_in);
+			n_living++;
+			assert_false(along_an_input(&r, j));
+		}
+		living *= 0.2 / (double)n_living;
+		assert_true(fabs(norm_of(r.t->enc.w + dead * c.tc.d_in,
+		                         c.tc.d_in) / living - 1) < 1e-5);
+		run_close(&r);
+	}
+}
+
+static void draws_follow_their_weights(void **state)
+{
+	const double sum[] = { 0, 1, 1, 4 };
+	struct train_rng r = { 7 };
+	size_t got[4] = { 0 }, i;
+
+	(void)state;
+	for (i = 0; i < 4000; i++)
+		got[train_rng_pick(&r, sum, 4)]++;
+	assert_true(got[0] == 0 && got[2] == 0);
+	assert_true(got[1] > 900 && got[1] < 1100);
+}
+
 static void k_falls_from_ten_times_as_many(void **state)
 {
 	struct train_cfg c = config(TRAIN_R1);
@@ -406,13 +505,13 @@ static void giants_are_left_out_and_counted(void **state)
 
 static void impossible_configurations_are_refused(void **state)
 {
-	struct train_cfg c[10];
+	struct train_cfg c[12];
 	struct err e;
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < 10; i++)
-		c[i] = config(TRAIN_R1);
+	for (i = 0; i < 12; i++)
+		c[i] = config(i == 11 ? TRAIN_SPARSIFY : TRAIN_R1);
 	c[0].tc.k = 40;
 	c[1].tc.k = 11, c[1].tc.multi_topk = 1;
 	c[2].tc.transcode = 0;
@@ -423,7 +522,9 @@ static void impossible_configurations_are_refused(void **state)
 	c[7].tc.variant = TC_JUMPRELU, c[7].k_anneal = 5;
 	c[8].tc.variant = TC_JUMPRELU, c[8].bandwidth = 2;
 	c[9].rule = TRAIN_SIGNUM, c[9].dec_rate = 0.3;
-	for (i = 0; i < 10; i++) {
+	c[10].tc.variant = TC_JUMPRELU, c[10].resample = 64;
+	c[11].resample = 64;
+	for (i = 0; i < 12; i++) {
 		memset(&e, 0, sizeof(e));
 		assert_int_equal(train_check(&c[i], &e), -1);
 		assert_int_equal(e.code, ERR_RANGE);
@@ -460,6 +561,8 @@ int main(void)
 		cmocka_unit_test(saved_and_loaded_goes_on_to_the_bit),
 		cmocka_unit_test(variants_keep_their_mean),
 		cmocka_unit_test(quiet_latents_are_raised),
+		cmocka_unit_test(dead_latents_are_drawn_anew),
+		cmocka_unit_test(draws_follow_their_weights),
 		cmocka_unit_test(k_falls_from_ten_times_as_many),
 		cmocka_unit_test(bad_values_name_layer_and_row),
 		cmocka_unit_test(outputs_all_alike_are_refused),
