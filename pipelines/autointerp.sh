@@ -1,10 +1,11 @@
 #!/bin/bash
 # autointerp.sh --model M --transcoders DIR --latents N < held.tok: how well N
 # latents, the same number of each layer, can be told by their labels: the mean
-# balanced accuracy of detection, as a JSON object with the member score. They are
-# labelled by the model itself, or by LABEL_MODEL of LABEL_PROVIDER, with phase 3's
-# options in the environment: EX_TOKENS EX_OPTS LABEL_OPTS LABEL_EXTRA SEED BIN. What was
-# answered once stays in autointerp.sqlite beside DIR and is not asked again.
+# balanced accuracy of detection, as a JSON object with the members score and se,
+# its standard error over latents. They are labelled by the model itself, or by
+# LABEL_MODEL of LABEL_PROVIDER, with phase 3's options in the environment:
+# EX_TOKENS EX_OPTS LABEL_OPTS LABEL_EXTRA SEED BIN. What was answered once stays
+# in autointerp.sqlite beside DIR and is not asked again.
 set -eu -o pipefail
 while [ $# -gt 1 ]; do
 	case $1 in
@@ -34,4 +35,7 @@ rows = [json.loads(line) for line in sys.stdin]
 scores = [r["detection"] for r in rows if r.get("detection") is not None]
 if not scores:
     sys.exit(f"autointerp.sh: of {len(rows)} labels none has a score")
-print(json.dumps({"score": sum(scores) / len(scores), "scored": len(scores), "labels": len(rows)}))'
+n = len(scores)
+mean = sum(scores) / n
+se = (sum((s - mean) ** 2 for s in scores) / (n - 1) / n) ** 0.5 if n > 1 else None
+print(json.dumps({"score": mean, "se": se, "scored": n, "labels": len(rows)}))'

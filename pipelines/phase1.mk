@@ -82,7 +82,8 @@ $(configs:%=$(S)/%/eval.json): $(S)/%/eval.json: $(S)/%/sums $(D)/held.tok $(D)/
 
 # A program that says how well latents can be explained, when there is one: run
 # as AUTOINTERP --model M --transcoders DIR --latents N < held.tok, it prints a
-# JSON object with a number, score, higher better. Without, the column is empty.
+# JSON object with a number, score, higher better, and if it knows its standard
+# error, se. Without, the column is empty.
 # phase1-scores is phase 1 with autointerp.sh, which asks phase 3's labeller.
 ifneq ($(filter phase1-scores,$(MAKECMDGOALS)),)
 $(call by_profile,EX_TOKENS EX_OPTS LABEL_OPTS)

@@ -19,7 +19,7 @@ from pages import die, load, number, run, settings, table
 
 COLUMNS = ["name", "expansion", "latents", "k", "lr", "tokens", "skip", "fvu",
            "ce_increase", "ce_se", "ce_all", "l0", "dead", "train_dead", "bytes",
-           "autointerp"]
+           "autointerp", "autointerp_se"]
 TEXT = {"name", "lr", "tokens", "skip"}
 
 
@@ -40,6 +40,7 @@ def options(name):
 
 def result(folder, name, with_scores):
     row = options(name)
+    score = load(f"{folder}/{name}/autointerp.json") if with_scores else {"score": None}
     e = load(f"{folder}/{name}/eval.json")
     layers = e["layers"]
     se = [r["ce_increase_se"] for r in layers]
@@ -51,7 +52,7 @@ def result(folder, name, with_scores):
         dead=mean(r["dead_share"] for r in layers),
         train_dead=mean(r["train_dead_share"] for r in layers),
         bytes=load(f"{folder}/{name}/run/ckpt/state/manifest.json")["bytes"],
-        autointerp=load(f"{folder}/{name}/autointerp.json")["score"] if with_scores else None)
+        autointerp=score["score"], autointerp_se=score.get("se"))
     return row
 
 
@@ -104,9 +105,10 @@ def speed(folder, *names):
 # far less than each would on another.
 RULE = ("Of the configurations of which at most {dead:g} of the latents never fired on the "
         "evaluation set (of all, when none is so), take the lowest mean cross-entropy "
-        "increase; as good are those above it by no more than {tolerance:g} of it. When all of these have an autointerp score, those "
-        "more than 0.02 below the best score go. Of the rest take the lowest k, then the fewest "
-        "latents, then the fewest tokens, then the lowest increase.")
+        "increase; as good are those above it by no more than {tolerance:g} of it. When all of "
+        "these have an autointerp score, those go that are below the best score by more than 0.02 "
+        "and by more than two standard errors of the difference. Of the rest take the lowest k, "
+        "then the fewest latents, then the fewest tokens, then the lowest increase.")
 
 
 def count(tokens):
@@ -124,8 +126,9 @@ def decide(path, dead, tolerance):
     room = tolerance * abs(best["ce_increase"])
     good = [r for r in alive if r["ce_increase"] <= best["ce_increase"] + room]
     if all(r["autointerp"] is not None for r in good):
-        top = max(r["autointerp"] for r in good)
-        good = [r for r in good if r["autointerp"] >= top - 0.02]
+        top = max(good, key=lambda r: r["autointerp"])
+        good = [r for r in good if top["autointerp"] - r["autointerp"] <= max(
+            0.02, 2 * math.hypot(top["autointerp_se"] or 0, r["autointerp_se"] or 0))]
     chosen = min(good, key=lambda r: (r["k"], r["latents"], count(r["tokens"]),
                                       r["ce_increase"]))
     json.dump({"chosen": chosen["name"],
@@ -199,7 +202,8 @@ def report(*args):
             number(r["ce_all"], "%.4f"), number(r["l0"], "%.1f"),
             number(None if r["dead"] is None else 100 * r["dead"], "%.1f %%"),
             number(speeds.get(r["name"], {}).get("own_tokens_per_s"), "%.0f"),
-            number(r["bytes"] / 2**20, "%.0f MiB"), number(r["autointerp"])])
+            number(r["bytes"] / 2**20, "%.0f MiB"), number(r["autointerp"]) +
+            number(r["autointerp_se"], " ± %.3f")])
     say += table(["configuration", "FVU", "CE increase", "at once", "L0", "dead", "tokens/s",
                   "memory", "autointerp"], lines)
     say += ["", "◦: on the front, no other has both fewer active latents and a lower increase. At "

@@ -46,7 +46,7 @@ PROMPTS := pipelines/releases/prompts.jsonl
 # Phase 1's grid.
 SWEEP_EXPANSION.quick := 4 8
 SWEEP_K.quick := 16 32
-SWEEP_LR.quick := 1e-3
+SWEEP_LR.quick := 2e-3
 SWEEP_TOKENS.quick := 32k
 SWEEP_SKIP.quick := yes no
 SWEEP_AT_ONCE.quick := 16
@@ -54,7 +54,7 @@ SWEEP_FVU_TOKENS.quick := 4k
 SWEEP_CE_TOKENS.quick := 1k
 SWEEP_EXPANSION.full := 16 32 64
 SWEEP_K.full := 32 64 128
-SWEEP_LR.full := 3e-4 1e-3
+SWEEP_LR.full := 1e-3 2e-3
 SWEEP_TOKENS.full := 5M 15M
 SWEEP_SKIP.full := yes no
 SWEEP_AT_ONCE.full := 12

@@ -67,7 +67,7 @@ export ANTHROPIC_API_KEY=sk-sesame-0123456789 no_proxy=127.0.0.1
 scores() { PHASE=phase1-scores run "$S/a" $small LABEL_PROVIDER=anthropic LABEL_MODEL=good AUTOINTERP_LATENTS=6 \
 	LABEL_EXTRA="--base-url http://127.0.0.1:$(cat "$S/srv/port")" "$@"; }
 check 'phase1-scores' scores
-check 'gives each configuration a score of six latents' eval "[ \$(cut -f 16 '$S/a/$P/results.tsv' | grep -c '^[01]\.*[0-9]*$') = 4 ] && cat '$S/a/$P'/x*/autointerp.json && jq -se 'length == 4 and all(.labels >= 6 and .scored == 6 and .score >= 0 and .score <= 1)' '$S/a/$P'/x*/autointerp.json && ! grep -q 'is empty' '$S/a/$P/report.md'"
+check 'gives each configuration a score of six latents' eval "[ \$(cut -f 16 '$S/a/$P/results.tsv' | grep -c '^[01]\.*[0-9]*$') = 4 ] && cat '$S/a/$P'/x*/autointerp.json && jq -se 'length == 4 and all(.labels >= 6 and .scored == 6 and .score >= 0 and .score <= 1 and .se >= 0)' '$S/a/$P'/x*/autointerp.json && ! grep -q 'is empty' '$S/a/$P/report.md'"
 asked=$(wc -l <"$S/srv/asked")
 scores >"$S/log" 2>&1
 check 'a second time does nothing' eval "! grep -qE 'SCORE|EVAL|SWEEP' '$S/log'"
@@ -101,13 +101,13 @@ GOAL=.want/train run "$S/a" K=7 >/dev/null
 check 'the command line has the last word' grep -qF -- '--expansion 2 -k 7 ' "$S/a/tiny/quick/.want/train"
 
 # ---- the rule -----------------------------------------------------------------------
-# decides WANT DEAD TOLERANCE: of lines  name ce_increase dead autointerp
+# decides WANT DEAD TOLERANCE: of lines  name ce_increase dead autointerp [its error]
 decides() {
 	{ head -n 1 "$S/a/$P/results.tsv"
-	while read -r name ce dead score; do
+	while read -r name ce dead score se; do
 		IFS=- read -r x k _ _ _ _ <<<"${name//lr1e-3/lr}"
-		printf '%s\t%s\t%s\t%s\t1e-3\t%s\tyes\t0.3\t%s\t0.01\t1\t%s\t%s\t0\t100\t%s\n' "$name" "${x#x}" "$((${x#x} * 64))" "${k#k}" \
-			"$(sed 's/.*-t\(.*\)-skip/\1/' <<<"$name")" "$ce" "${k#k}" "$dead" "$score"
+		printf '%s\t%s\t%s\t%s\t1e-3\t%s\tyes\t0.3\t%s\t0.01\t1\t%s\t%s\t0\t100\t%s\t%s\n' "$name" "${x#x}" "$((${x#x} * 64))" "${k#k}" \
+			"$(sed 's/.*-t\(.*\)-skip/\1/' <<<"$name")" "$ce" "${k#k}" "$dead" "$score" "${se:-?}"
 	done; } >"$S/r.tsv"
 	python3 pipelines/sweep.py decide "$S/r.tsv" "$2" "$3" >"$S/d.json" && [ "$(jq -r .chosen "$S/d.json")" = "$1" ]
 }
@@ -137,6 +137,14 @@ END
 rule 'scores, when all have one' x8-k16-lr1e-3-t1M-skip 0.1 0.1 <<'END'
 x4-k8-lr1e-3-t1M-skip 0.10 0 0.7
 x8-k16-lr1e-3-t1M-skip 0.10 0 0.73
+END
+rule 'but not by less than they err' x4-k8-lr1e-3-t1M-skip 0.1 0.1 <<'END'
+x4-k8-lr1e-3-t1M-skip 0.10 0 0.7 0.012
+x8-k16-lr1e-3-t1M-skip 0.10 0 0.73 0.012
+END
+rule 'by more they go' x8-k16-lr1e-3-t1M-skip 0.1 0.1 <<'END'
+x4-k8-lr1e-3-t1M-skip 0.10 0 0.7 0.012
+x8-k16-lr1e-3-t1M-skip 0.10 0 0.74 0.012
 END
 rule 'not when some have none' x4-k8-lr1e-3-t1M-skip 0.1 0.1 <<'END'
 x4-k8-lr1e-3-t1M-skip 0.10 0 ?
