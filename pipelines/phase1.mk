@@ -97,7 +97,7 @@ AUTOINTERP_LATENTS ?= 100
 $(eval $(call stamp,phase1/autointerp,$(call program,$(AUTOINTERP) $(score_tools)) $(AUTOINTERP_LATENTS)))
 scores := $(if $(AUTOINTERP),$(configs:%=$(S)/%/autointerp.json))
 $(configs:%=$(S)/%/autointerp.json): $(S)/%/autointerp.json: $(S)/%/sums $(D)/held.tok $(D)/.want/phase1/autointerp
-	$(call say,SCORE)$(call into,$(launch)$(AUTOINTERP) --model $(model) --transcoders $(@D)/run/ckpt --latents $(AUTOINTERP_LATENTS) <$(D)/held.tok)
+	$(call say,SCORE)$(call into,$(launch)$(if $(THREADS),env R1_THREADS='$(THREADS)' )$(AUTOINTERP) --model $(model) --transcoders $(@D)/run/ckpt --latents $(AUTOINTERP_LATENTS) <$(D)/held.tok)
 
 # ---- choosing -------------------------------------------------------------
 # Dead share above which a configuration is set aside; how much more than the

@@ -10,6 +10,7 @@
 #   DIR=FOLDER                            keeps corpus, activations, results.tsv;
 #                                         cells that stand there are not redone
 #   CE_TOKENS=4k                          tokens for cross-entropy
+#   LAYERS=1,15,27                        which of these
 #   R1_THREADS=N                          threads
 #
 # Output: cell, layer, FVU, % of the latents silent on the held-out tokens, CE
@@ -77,7 +78,7 @@ one() {	# NAME OPTION...
 	local name=$1 out=$dir/out; shift
 	grep -q "^$name	" "$dir/results.tsv" 2>/dev/null && return
 	rm -rf "$out"
-	tctrain -k 32 -b 512 -n 131072 --save-every 0 "$@" --out "$out" <"$dir/train.act" &&
+	tctrain --layers "${LAYERS:-all}" -k 32 -b 512 -n 131072 --save-every 0 "$@" --out "$out" <"$dir/train.act" &&
 	tceval --model "$model" --transcoders "$out" --ablations none --fvu-tokens 0 --ce-tokens "${CE_TOKENS:-4k}" \
 		<"$dir/held.tok" | jq -r --arg n "$name" 'def r($d): . * $d | round / $d; .layers[] |
 		[$n, .layer, (.fvu | r(1e4)), (.dead_share * 100 | r(100)), (.ce_increase | r(1e4)),
