@@ -139,7 +139,8 @@ static const struct cli_opt options[] = {
 
 /* Where things are and how patiently they are asked for. */
 static const char *const unrecorded[] = {
-	"db", "key-file", "embed-key-file", "import", "prices", "max-usd", "concurrency", "tries",
+	"db", "key-file", "embed-key-file", "import", "prices", "max-usd",
+	"concurrency", "tries",
 	"wait", "wait-max", "deadline", "poll", "batch-size", NULL
 };
 
@@ -329,7 +330,9 @@ static int set_embedder(struct run *r, struct err *e)
 		r->embed_wire.base_url = r->server.base;
 	} else {
 		if (label_server_open(&r->embed_server, LABEL_OPENAI,
-		                      o->embed_url, o->embed_key_file,
+		                      o->embed_url ? o->embed_url
+		                      : r->wire.who == LABEL_OPENAI
+		                      ? o->base_url : NULL, o->embed_key_file,
 		                      taken ? NULL : "OPENAI_API_KEY",
 		                      !o->dry_run && !o->import, e) < 0)
 			return -1;
