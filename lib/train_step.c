@@ -10,6 +10,13 @@ static const float MULTI_WEIGHT = 1.0f / 8;
  * to 1/e, and what is added to the sum of squares. */
 static const double POWER_ROWS = 16384;
 static const float POWER_RIDGE = 300;
+static const double DEC_REACH = 32 * (1.0 / 12);	/* k and warm-up */
+
+/* The share of a latent's sum of squares that a step leaves. */
+static double dec_keep(const struct train_cfg *c)
+{
+	return exp(-(double)c->batch / POWER_ROWS);
+}
 
 long train_keep(struct train_layer *t, const float *x, const float *y,
                 uint64_t first, size_t n, struct err *e)
@@ -238,14 +245,25 @@ struct dev_tc_opt train_optimiser(const struct train_layer *t)
 	return o;
 }
 
-/* Rises as the learning rate does, falls as its root: the first steps, when
- * every latent's sum of squares is small, are the ones that go too far. */
+/*
+ * Rises as the learning rate does, falls as its root: the first steps, when
+ * every latent's sum of squares is small, are the ones that go too far. What the
+ * rows of a batch have in common is corrected by each of a row's k latents, of
+ * each by the share that the batch has of its sum of squares: 1 / s in step s,
+ * later what POWER_ROWS says. So in all by rate k times this share, which has to
+ * stay below 2, whatever k the step has, and is kept where it is known to do well.
+ */
 static double dec_rate(const struct train_layer *t)
 {
-	double share = train_lr(&t->cfg, t->stats.step) / t->cfg.lr;
+	const struct train_cfg *c = &t->cfg;
+	double share = train_lr(c, t->stats.step) / c->lr;
+	double first = 1 / (double)(c->warmup > 1 ? c->warmup : 1);
+	double later = 1 - dec_keep(c);
+	double reach = train_k(c, t->stats.step) *
+		(first > later ? first : later);
 
-	return t->cfg.dec_rate *
-	       (t->stats.step < t->cfg.warmup ? share : sqrt(share));
+	return c->dec_rate * (reach > DEC_REACH ? DEC_REACH / reach : 1) *
+	       (t->stats.step < c->warmup ? share : sqrt(share));
 }
 
 int train_apply(struct train_layer *t, const struct dev_tc_part *part,
@@ -258,7 +276,7 @@ int train_apply(struct train_layer *t, const struct dev_tc_part *part,
 	const struct dev_tc_latents l = {
 		c->n_latents, c->d_in, c->d_out, t->enc, t->bias, t->dec,
 		t->live, c->normalize_decoder && !c->transcode, t->power,
-		(float)exp(-(double)t->cfg.batch / POWER_ROWS),
+		(float)dec_keep(&t->cfg),
 		/* g is 2 / variance times the error */
 		(float)(dec_rate(t) * w->variance / 2),
 		POWER_RIDGE

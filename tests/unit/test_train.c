@@ -415,6 +415,31 @@ static void draws_follow_their_weights(void **state)
 	assert_true(got[1] > 900 && got[1] < 1100);
 }
 
+/* Normalised steps: of many latents at once each corrects what all rows of the
+ * first batches have in common, which must not add up to more than there is. */
+static void many_active_latents_do_not_overshoot(void **state)
+{
+	struct train_cfg c = config(TRAIN_R1);
+	struct run r;
+	size_t i;
+
+	(void)state;
+	c.tc.n_latents = 400;
+	c.tc.k = 200;
+	c.batch = 512;
+	c.start_tokens = 512;
+	c.dec_rate = 0.3;
+	c.lr = 2e-3;
+	c.warmup = 12;
+	run_open(&r, &c, 1, 20 * c.batch);
+	for (i = 0; i < 20 * c.batch; i += c.batch) {
+		feed(&r, i, i + c.batch, c.batch);
+		assert_true(r.t->stats.fvu < 0.3);
+	}
+	assert_int_equal(r.t->stats.step, 20);
+	run_close(&r);
+}
+
 static void k_falls_from_ten_times_as_many(void **state)
 {
 	struct train_cfg c = config(TRAIN_R1);
@@ -563,6 +588,7 @@ int main(void)
 		cmocka_unit_test(quiet_latents_are_raised),
 		cmocka_unit_test(dead_latents_are_drawn_anew),
 		cmocka_unit_test(draws_follow_their_weights),
+		cmocka_unit_test(many_active_latents_do_not_overshoot),
 		cmocka_unit_test(k_falls_from_ten_times_as_many),
 		cmocka_unit_test(bad_values_name_layer_and_row),
 		cmocka_unit_test(outputs_all_alike_are_refused),
