@@ -175,7 +175,9 @@ static void train_config(const struct opts *o, const struct cli_common *c,
 	          : !sparsify ? 12 : adam ? 1000 : 0;
 	t->decay = o->decay >= 0 ? o->decay : !sparsify ? 0.6 : adam ? 1 : 0;
 	t->raise = o->raise >= 0 ? o->raise : sparsify ? 0 : 4e-5;
-	t->dec_rate = o->dec_rate >= 0 ? o->dec_rate : sparsify || !adam ? 0 : 0.3;
+	t->dec_rate = o->dec_rate >= 0 ? o->dec_rate : sparsify || !adam ? 0
+	            /* others have rows with many more latents than k */
+	            : t->tc.variant == TC_TOPK ? 0.3 : 0.1;
 	t->end_tokens = o->end_tokens >= 0 ? (size_t)o->end_tokens
 	              : sparsify || !adam || (o->normalize_decoder && o->sae)
 	              ? 0 : 32768;
