@@ -98,7 +98,7 @@ def model(b):
     shot(b, "node")
     source = b.js("document.querySelector('#ins .row').dataset.id")
     b.click(*middle(b, "#ins .row"))
-    check("a click on an input goes there", b.js("state.node.id") == source, source)
+    check("a click on an input goes there", b.until(f"state.node.id === {json.dumps(source)}"), source)
     b.key("b")
     check("b goes back", b.js("state.node.id") == id_)
     b.key("]")
@@ -119,7 +119,7 @@ def model(b):
     check("the influence slider takes nodes away", 0 < b.js(shown) < before)
     b.js("$('influence').value = 1000; $('influence').dispatchEvent(new Event('input'))")
     b.click(*middle(b, "#errors"))
-    check("errors can be hidden", b.js("!state.errors && !G.nodes.some(d => d.kind === 'error' && shown(d))"))
+    check("errors can be hidden", b.until("!state.errors && !G.nodes.some(d => d.kind === 'error' && shown(d))"))
     b.click(*middle(b, "#errors"))
 
     b.click(*middle(b, "#search"))
