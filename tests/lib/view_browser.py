@@ -118,6 +118,8 @@ def model(b):
     b.js("$('influence').value = 400; $('influence').dispatchEvent(new Event('input'))")
     check("the influence slider takes nodes away", 0 < b.js(shown) < before)
     b.js("$('influence').value = 1000; $('influence').dispatchEvent(new Event('input'))")
+    # how many are drawn stands before it and grows while they are
+    b.until("view.at >= state.links")
     b.click(*middle(b, "#errors"))
     check("errors can be hidden", b.until("!state.errors && !G.nodes.some(d => d.kind === 'error' && shown(d))"))
     b.click(*middle(b, "#errors"))
