@@ -283,10 +283,22 @@ static int set_params(struct run *r, struct err *e)
 	return r->extra_text ? 0 : err_set(e, ERR_USAGE, "--param: not UTF-8");
 }
 
+/* What a server's model costs. */
+static int set_price(const struct opts *o, const char *model, struct label_run_opt *opt,
+                     struct err *e)
+{
+	int got = label_price(o->prices, model, &opt->price, e);
+
+	opt->priced = got > 0;
+	if (!got && o->max_usd > 0)
+		return err_set(e, ERR_USAGE, "--max-usd: no price of %s is "
+		               "known: give --prices", model);
+	return got < 0 ? -1 : 0;
+}
+
 static int set_server(struct run *r, struct err *e)
 {
 	const struct opts *o = r->o;
-	int got;
 
 	if (label_server_open(&r->server, r->wire.who, o->base_url, o->key_file,
 	                      r->wire.who == LABEL_ANTHROPIC
@@ -296,12 +308,7 @@ static int set_server(struct run *r, struct err *e)
 	r->wire.base_url = r->server.base;
 	r->opt.headers = r->server.headers;
 	r->opt.secret = label_server_secret(&r->server);
-	got = label_price(o->prices, o->model, &r->opt.price, e);
-	r->opt.priced = got > 0;
-	if (!got && o->max_usd > 0)
-		return err_set(e, ERR_USAGE, "--max-usd: no price of %s is "
-		               "known: give --prices", o->model);
-	return got < 0 ? -1 : 0;
+	return set_price(o, o->model, &r->opt, e);
 }
 
 /* The labeller's own server embeds too, unless another is named, which gets no key
@@ -311,7 +318,7 @@ static int set_embedder(struct run *r, struct err *e)
 	const struct opts *o = r->o;
 	int same = r->wire.who == LABEL_OPENAI && !o->embed_url &&
 	           !o->embed_key_file;
-	int taken = r->wire.who == LABEL_OPENAI && !o->key_file, got;
+	int taken = r->wire.who == LABEL_OPENAI && !o->key_file;
 
 	r->embed = r->opt;
 	r->embed_wire = (struct label_wire){
@@ -340,12 +347,7 @@ static int set_embedder(struct run *r, struct err *e)
 		r->embed.headers = r->embed_server.headers;
 		r->embed.secret = label_server_secret(&r->embed_server);
 	}
-	got = label_price(o->prices, o->embed_model, &r->embed.price, e);
-	r->embed.priced = got > 0;
-	if (!got && o->max_usd > 0)
-		return err_set(e, ERR_USAGE, "--max-usd: no price of %s is "
-		               "known: give --prices", o->embed_model);
-	return got < 0 ? -1 : 0;
+	return set_price(o, o->embed_model, &r->embed, e);
 }
 
 /* What embeds here: the labelling model, unless another is named. */

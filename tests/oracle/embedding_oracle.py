@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """What delphi's embedding scorer makes of vectors, and a decoder's mean-pooled states.
 
-delphi's EmbeddingScorer runs on records whose texts a stub embeds with vectors of
-our own; its similarities go to scikit-learn's roc_auc_score, as delphi's log does
-with probabilities. The interval is solved for with scipy from Newcombe's equation
+delphi's EmbeddingScorer runs on records whose texts get vectors of our own; its
+similarities go to scikit-learn's roc_auc_score, as delphi's log does with
+probabilities. The interval is solved for with scipy from Newcombe's equation
 (method 5). Texts also go through tests/golden/tiny-llama with transformers.
 
     python3 tests/oracle/embedding_oracle.py        # eai-delphi 0.1.3
