@@ -94,15 +94,6 @@ static void scan_rows(void *ctx, size_t item, int thread)
 	c->table->scan(&s);
 }
 
-static void trim_rows(void *ctx, size_t first, size_t n)
-{
-	const struct coarse *c = ctx;
-	size_t r;
-
-	for (r = first; r < first + n; r++)
-		dev_cpu_tc_pick_trim(c->q, &c->pick[r]);
-}
-
 static void write_rows(void *ctx, size_t first, size_t n)
 {
 	const struct coarse *c = ctx;
@@ -158,7 +149,6 @@ int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e)
 		par_for(pool, (c.groups + c.item_groups - 1) / c.item_groups,
 		        scan_rows, &c);
 	}
-	dev_cpu_ranges(q->dev, q->n, 8, trim_rows, &c);
 	dev_cpu_tc_know(q, c.pick, c.x_scale);
 	dev_cpu_ranges(q->dev, q->n, 8, write_rows, &c);
 	return 0;

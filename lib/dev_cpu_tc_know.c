@@ -80,7 +80,10 @@ static void know_rows(void *ctx, size_t item, int thread)
 	const float *x = q->x + r * d, *w;
 
 	(void)thread;
-	order(pick, n < g->rows ? n : g->rows, q->n_latents, start, open);
+	n = n < g->rows ? n : g->rows;
+	for (i = 0; i < n; i++)
+		dev_cpu_tc_pick_trim(q, &pick[i]);
+	order(pick, n, q->n_latents, start, open);
 	for (j = 0; j < q->n_latents; j++) {
 		w = q->w + j * d;
 		for (i = start[j]; i < start[j + 1]; i++) {

@@ -13,8 +13,8 @@
 /* Bytes of memory wanted for q's rows, aligned as floats are. */
 size_t dev_cpu_tc_know_bytes(const struct tc_encode *q);
 
-/* Computes, of the candidates of all q->n rows, those whose bounds differ:
- * low = up = value. */
+/* Drops what is below the bars of all q->n rows, and computes, of the candidates
+ * left, those whose bounds differ: low = up = value. */
 void dev_cpu_tc_know(const struct tc_encode *q, struct tc_pick *pick,
                      void *memory);
 
