@@ -293,6 +293,22 @@ static void lowers_the_error_of_every_variant(void **state)
 	}
 }
 
+/* Both end, in the same transcoder, and are closed. */
+static void end_alike(struct run *a, struct run *b)
+{
+	struct tc *p, *q;
+
+	finish(a);
+	finish(b);
+	p = export(a);
+	q = export(b);
+	same(p, q);
+	tc_free(p);
+	tc_free(q);
+	run_close(a);
+	run_close(b);
+}
+
 static void blocks_and_threads_change_nothing(void **state)
 {
 	int i;
@@ -300,22 +316,13 @@ static void blocks_and_threads_change_nothing(void **state)
 	(void)state;
 	for (i = 0; i < VARIATIONS; i++) {
 		struct train_cfg c = variation(i);
-		struct tc *p, *q;
 		struct run a, b;
 
 		run_open(&a, &c, 1, ROWS);
 		run_open(&b, &c, 3, ROWS);
 		feed(&a, 0, ROWS, 64);
 		feed(&b, 0, ROWS, 7);
-		finish(&a);
-		finish(&b);
-		p = export(&a);
-		q = export(&b);
-		same(p, q);
-		tc_free(p);
-		tc_free(q);
-		run_close(&a);
-		run_close(&b);
+		end_alike(&a, &b);
 	}
 }
 
@@ -333,7 +340,6 @@ static void saved_and_loaded_ends_the_same(void **state)
 		for (s = 0; s < 4; s++) {
 			struct train_cfg c = variation(i);
 			struct err e = { 0 };
-			struct tc *p, *q;
 			struct run a, b;
 
 			run_open(&a, &c, 2, ROWS);
@@ -346,15 +352,7 @@ static void saved_and_loaded_ends_the_same(void **state)
 			                 a.t->kept_n != NULL);
 			feed(&a, stops[s], ROWS, 64);
 			feed(&b, stops[s], ROWS, 40);
-			finish(&a);
-			finish(&b);
-			p = export(&a);
-			q = export(&b);
-			same(p, q);
-			tc_free(p);
-			tc_free(q);
-			run_close(&a);
-			run_close(&b);
+			end_alike(&a, &b);
 		}
 	unlink(path);
 }
