@@ -237,6 +237,14 @@ int train_set_mark_done(struct train_set *s, struct err *e)
 
 /* ---- resuming ----------------------------------------------------------- */
 
+/* A manifest that names no such choice is of a version that had none, and did
+ * what 0 asks for. */
+static int same_choice(const json_t *mine, const json_t *theirs)
+{
+	return theirs ? json_equal(mine, theirs)
+	              : json_is_number(mine) && json_number_value(mine) == 0;
+}
+
 /* The run in the manifest must be this one. */
 static int same_run(const struct train_set *s, const json_t *manifest,
                     struct err *e)
@@ -247,7 +255,7 @@ static int same_run(const struct train_set *s, const json_t *manifest,
 
 	theirs = json_object_get(manifest, "config");
 	json_object_foreach(mine, key, v)
-		if (!differs && !json_equal(v, json_object_get(theirs, key)))
+		if (!differs && !same_choice(v, json_object_get(theirs, key)))
 			differs = key;
 	if (differs) {
 		a = json_dumps(json_object_get(theirs, differs),

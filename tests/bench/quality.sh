@@ -29,7 +29,7 @@ cells() {
 	for x in 8 16 32; do
 		echo "r1.x$x -x $x"
 		# what r1 began as
-		echo "prototype.x$x -x $x --lr 1e-3 --decay 0.2 --dec-rate 0 --row-norm 1 --near 0 --raise 0"
+		echo "prototype.x$x -x $x --lr 1e-3 --decay 0.2 --dec-rate 0 --row-norm 1 --near 0 --raise 0 --end-tokens 0"
 		echo "signum.x$x -x $x --recipe sparsify"
 		echo "signum.b1024.x$x -x $x --recipe sparsify -b 1024"
 		echo "signum.half.x$x -x $x --recipe sparsify --lr $(awk "BEGIN { print 0.0025 / sqrt($x * 576 / 16384) }")"
