@@ -22,8 +22,15 @@ function showAll() {
 	$("graphs").value = state.graph;
 	readColors();
 	$("sub").hidden = !state.pinned.length;
+	reserve();
 	measureView();
 	changed();
+}
+/* Room for the longest text beside each slider, so that the controls behind it
+ * stay where they are while it is dragged. */
+function reserve() {
+	$("links-said").style.minWidth = 2 * count(G.n).length + " of  (≥ 0.0e-00)".length + "ch";
+	$("influence-said").style.minWidth = 2 * count(G.nodes.length).length + " of  nodes (≤ 0.00)".length + "ch";
 }
 function select(d, draw = true) {
 	if (state.node && d && d !== state.node) {

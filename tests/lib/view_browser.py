@@ -32,6 +32,25 @@ DRAG = """new Promise(async done => {
   done({ work: [at(work, .5), at(work, .95)], frames: [at(frames, .5), at(frames, .95)], steps: drawn.size });
 })"""
 
+# The controls that are elsewhere for some value of a slider; links are drawn
+# over several frames, and what is said of them grows with each.
+STILL = """new Promise(async done => {
+  const all = Array.from(document.querySelectorAll('#controls > *')), places = () => all.map(x => { const r = x.getBoundingClientRect(); return [r.left, r.top]; });
+  const had = places(), moved = new Set();
+  for (const id of ['links', 'influence']) {
+    const was = $(id).value;
+    for (const v of [0, 10, 130, 400, 777, 990, 1000, was]) {
+      $(id).value = v;
+      $(id).dispatchEvent(new Event('input'));
+      do {
+        places().forEach((p, i) => { if (p.some((x, k) => Math.abs(x - had[i][k]) > .01)) moved.add(all[i].textContent); });
+        await new Promise(requestAnimationFrame);
+      } while (view.at < state.links);
+    }
+  }
+  done(Array.from(moved));
+})"""
+
 
 def check(what, good, why=""):
     global bad
@@ -113,13 +132,13 @@ def model(b):
     check("the links slider takes links away", b.js("view.drawn") == 0 < drawn and colors(b, "c-strong") == 0 < painted)
     b.click(x + 55, y)  # near the slider's end
     check("and gives them back", b.until(f"view.at >= state.links && view.drawn > {drawn}"), b.js("view.drawn"))
+    moved = b.js(STILL, 60)
+    check("no control moves while a slider is dragged", not moved, moved)
     shown = "G.nodes.filter(shown).length"
     before = b.js(shown)
     b.js("$('influence').value = 400; $('influence').dispatchEvent(new Event('input'))")
     check("the influence slider takes nodes away", 0 < b.js(shown) < before)
     b.js("$('influence').value = 1000; $('influence').dispatchEvent(new Event('input'))")
-    # how many are drawn stands before it and grows while they are
-    b.until("view.at >= state.links")
     b.click(*middle(b, "#errors"))
     check("errors can be hidden", b.until("!state.errors && !G.nodes.some(d => d.kind === 'error' && shown(d))"))
     b.click(*middle(b, "#errors"))
@@ -207,6 +226,8 @@ def big(b):
     check("a big graph follows the slider", took["steps"] > 50)
     b.js("$('links').value = 1000; $('links').dispatchEvent(new Event('input'))")
     check("and is drawn to the last link", b.until("view.drawn === G.n", 60), b.js("view.drawn"))
+    moved = b.js(STILL, 60)
+    check("and no control moves", not moved, moved)
     b.click(*place(b, "G.strongest.find(d => d.kind === 'feature' && nodeAt(px(d), py(d)) === d)"))
     check("a node of it can be taken", b.js("!!state.node"))
     shot(b, "big")
