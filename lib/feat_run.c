@@ -172,6 +172,7 @@ static int place_codes(struct feat_run *r, struct err *e)
 int feat_run_end(struct feat_run *r, struct err *e)
 {
 	struct model_batch b = { r->ids, r->n_rows, r->start, r->n_seqs };
+	int last = r->set->n - 1;
 	size_t i;
 
 	r->left = r->left ? r->left - 1 : r->n_shards - 1;
@@ -180,8 +181,10 @@ int feat_run_end(struct feat_run *r, struct err *e)
 		return 0;
 	}
 	r->n_taken = 0;
-	if (model_forward(r->run, &b, r->set->layer[r->set->n - 1], take, r,
-	                  e) < 0 || place_codes(r, e) < 0)
+	if ((r->set->tc[last]->cfg.transcode ? model_forward_reads
+	                                     : model_forward)
+	    (r->run, &b, r->set->layer[last], take, r, e) < 0 ||
+	    place_codes(r, e) < 0)
 		return -1;
 	for (i = 0; i < r->n_seqs; i++) {
 		r->row = r->start[i];

@@ -9,7 +9,10 @@
 #include "mem.h"
 #include "sha256.h"
 
-enum { BLOCK_FLOATS = 64 << 20 };	/* of logits or cosines at a time */
+enum {
+	BLOCK_FLOATS = 64 << 20,	/* of logits or cosines at a time */
+	BLOCK = 16		/* columns of them looked at together */
+};
 
 /* Rows of which the strongest and weakest columns are looked for. */
 struct pick {
@@ -42,31 +45,55 @@ static size_t insert(uint32_t *id, float *value, size_t n, size_t keep,
 	return n;
 }
 
+/* Whether any of BLOCK values is above hi or below lo: most blocks of a row have
+ * none, and this takes several values a cycle. */
+static int beyond(const float *v, float hi, float lo)
+{
+	int any = 0, i;
+
+	for (i = 0; i < BLOCK; i++)
+		any |= (v[i] > hi) | (v[i] < lo);
+	return any;
+}
+
 static void pick_row(void *ctx, size_t r, int thread)
 {
 	const struct pick *p = ctx;
 	const float *row = p->rows + r * p->width;
 	uint32_t *top_id = p->top_id + r * p->keep;
 	float *top = p->top + r * p->keep, *bottom = NULL;
-	size_t n_top = 0, n_bottom = 0, i;
+	size_t n_top = 0, n_bottom = 0, i, j, n;
 	double mean = 0;
 
 	(void)thread;
-	for (i = 0; p->centre && i < p->width; i++)
-		mean += (double)row[i];
-	mean /= (double)p->width;
 	if (p->bottom)
 		bottom = p->bottom + r * p->keep;
-	for (i = 0; i < p->width; i++) {
-		float v = p->col_scale ? row[i] * p->col_scale[i] : row[i];
+	for (i = 0; i < p->width; i += n) {
+		float v[BLOCK];
 
-		if (i == p->self + r && !p->centre)
+		n = p->width - i < BLOCK ? p->width - i : BLOCK;
+		for (j = 0; j < n; j++)
+			v[j] = p->col_scale ? row[i + j] * p->col_scale[i + j]
+			                    : row[i + j];
+		for (j = 0; p->centre && j < n; j++)
+			mean += (double)row[i + j];
+		if (n == BLOCK && p->keep && n_top == p->keep &&
+		    !beyond(v, top[n_top - 1],
+		            bottom ? -bottom[n_bottom - 1] : -INFINITY))
 			continue;
-		n_top = insert(top_id, top, n_top, p->keep, (uint32_t)i, v);
-		if (bottom)
-			n_bottom = insert(p->bottom_id + r * p->keep, bottom,
-			                  n_bottom, p->keep, (uint32_t)i, -v);
+		for (j = 0; j < n; j++) {
+			uint32_t id = (uint32_t)(i + j);
+
+			if (id == p->self + r && !p->centre)
+				continue;
+			n_top = insert(top_id, top, n_top, p->keep, id, v[j]);
+			if (bottom)
+				n_bottom = insert(p->bottom_id + r * p->keep,
+				                  bottom, n_bottom, p->keep, id,
+				                  -v[j]);
+		}
 	}
+	mean /= (double)p->width;
 	for (i = 0; i < n_top; i++)
 		top[i] = (float)((top[i] - mean) *
 		                 (double)(p->scale ? p->scale[r] : 1));

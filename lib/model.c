@@ -97,6 +97,7 @@ struct model_run {
 	float *angles;		/* [n_rows, d_head] */
 	const struct model_keep *keep;	/* or NULL */
 	const struct model_hold *hold;	/* or NULL */
+	int no_mlp;		/* the layer whose MLP is left out, or -1 */
 };
 
 struct model_run *model_run_new(struct model *m, size_t n_rows, struct err *e)
@@ -118,6 +119,7 @@ struct model_run *model_run_new(struct model *m, size_t n_rows, struct err *e)
 		return NULL;
 	r->m = m;
 	r->n_rows = n_rows;
+	r->no_mlp = -1;
 	for (i = 0; i < sizeof(part) / sizeof(part[0]); i++)
 		width += part[i].width;
 	if (mem_mul(width * sizeof(float), n_rows, &bytes, e) < 0 ||
@@ -323,8 +325,11 @@ int model_run_layer(struct model_run *r, int layer, size_t n,
 	    o->axpy(d, 1, r->y, r->resid, n * c->d_model, e) < 0)
 		return -1;
 
-	if (norm(r, layer, 1, n, e) < 0 ||
-	    o->linear(d, r->x, n, gate_up, 2, e) < 0 ||
+	if (norm(r, layer, 1, n, e) < 0)
+		return -1;
+	if (layer == r->no_mlp)
+		return tap(ctx, layer, r->x, NULL, n, e);
+	if (o->linear(d, r->x, n, gate_up, 2, e) < 0 ||
 	    o->silu_mul(d, r->gate, r->up, n * c->d_mlp, e) < 0 ||
 	    o->linear(d, r->gate, n, &down, 1, e) < 0)
 		return -1;
@@ -379,6 +384,18 @@ int model_forward(struct model_run *r, const struct model_batch *b, int last,
 	    model_run_begin(r, b->ids, b->n, &s, e) < 0)
 		return -1;
 	return run_layers(r, b, 0, last, tap, ctx, e);
+}
+
+int model_forward_reads(struct model_run *r, const struct model_batch *b,
+                        int last, model_tap_fn *tap, void *ctx,
+                        struct err *e)
+{
+	int rc;
+
+	r->no_mlp = last;
+	rc = model_forward(r, b, last, tap, ctx, e);
+	r->no_mlp = -1;
+	return rc;
 }
 
 int model_forward_from(struct model_run *r, const struct model_batch *b,

@@ -76,6 +76,12 @@ void model_run_free(struct model_run *r);
 int model_forward(struct model_run *r, const struct model_batch *b, int last,
                   model_tap_fn *tap, void *ctx, struct err *e);
 
+/* As model_forward, for what MLPs read: of layer `last` the MLP is left out, its
+ * tap gets y NULL and nothing is added to the residual stream. */
+int model_forward_reads(struct model_run *r, const struct model_batch *b,
+                        int last, model_tap_fn *tap, void *ctx,
+                        struct err *e);
+
 /* Goes on from a residual stream that entered layer `first` (device, [n,
  * d_model], e.g. a copy of model_resid): runs layers first..last. */
 int model_forward_from(struct model_run *r, const struct model_batch *b,

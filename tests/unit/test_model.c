@@ -334,6 +334,47 @@ static void a_tap_replaces_the_mlp(void **state)
 	teardown(&f);
 }
 
+struct reads {
+	float *x;	/* [3][n_resid]: what each MLP reads */
+	int no_mlp;	/* the layer that has none, or -1 */
+};
+
+static int keep_reads(void *ctx, int layer, const float *x, float *y, size_t n,
+                      struct err *err)
+{
+	struct reads *p = ctx;
+	size_t len = n * 64;
+
+	(void)err;
+	assert_int_equal(!y, layer == p->no_mlp);
+	memcpy(p->x + (size_t)layer * len, x, len * sizeof(*x));
+	return 0;
+}
+
+static void the_last_mlp_can_be_left_out(void **state)
+{
+	struct fixture f;
+	struct reads got = { NULL, 2 }, want = { NULL, -1 };
+	size_t n;
+
+	(void)state;
+	setup(&f, cpu);
+	n = 3 * f.n_resid;
+	got.x = mem_array(n, sizeof(float), &e);
+	want.x = mem_array(n, sizeof(float), &e);
+	assert_int_equal(model_forward(f.r, &f.b, 2, keep_reads, &want, &e), 0);
+	assert_int_equal(model_forward_reads(f.r, &f.b, 2, keep_reads, &got,
+	                                     &e), 0);
+	assert_memory_equal(got.x, want.x, n * sizeof(float));
+	/* and the pass that follows is whole again */
+	assert_int_equal(model_forward(f.r, &f.b, 3, NULL, NULL, &e), 0);
+	assert_memory_equal(model_resid(f.r), f.resid,
+	                    f.n_resid * sizeof(float));
+	mem_free(got.x);
+	mem_free(want.x);
+	teardown(&f);
+}
+
 static void refuses_bad_batches(void **state)
 {
 	struct fixture f;
@@ -698,6 +739,7 @@ int main(void)
 		cmocka_unit_test(sequences_do_not_see_each_other),
 		cmocka_unit_test(going_on_from_a_layer_is_the_same),
 		cmocka_unit_test(a_tap_replaces_the_mlp),
+		cmocka_unit_test(the_last_mlp_can_be_left_out),
 		cmocka_unit_test(refuses_bad_batches),
 		cmocka_unit_test(cached_generation_equals_the_batch),
 		cmocka_unit_test(texts_side_by_side_equal_each_alone),
