@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "attrgraph.h"
-#include "eval.h"
+#include "json.h"
 #include "mem.h"
 
 /* "@5", "@3-9", "@3-" or nothing; the rest of the text, or NULL. */
@@ -90,7 +90,7 @@ static json_t *token_json(const struct tok *t, uint32_t id, struct err *e)
 	size_t n;
 	const char *s = tok_bytes(t, id, &n);
 
-	return eval_json_string(s, n, e);
+	return json_bytes(s, n, e);
 }
 
 struct change {
@@ -174,7 +174,7 @@ static json_t *continued(struct attr *a, const struct attrgraph_change *c,
 	if (out && attr_steer(a, v, c->prompt->ids, c->prompt->n, c->n_new,
 	                      out, &n, e) == 0 &&
 	    tok_decode(c->tok, out, n, 1, &text, &n_text, &cap, e) == 0)
-		j = eval_json_string(text ? text : "", n_text, e);
+		j = json_bytes(text ? text : "", n_text, e);
 	mem_free(out);
 	mem_free(text);
 	return j;
@@ -232,7 +232,7 @@ json_t *attrgraph_change_json(struct attr *a, const struct attrgraph_change *c,
 	soften(x.before, n, x.p);
 	soften(x.after, n, x.q);
 	o = json_pack("{s:o,s:I,s:s,s:o,s:f,s:o}", "prompt",
-	              eval_json_string(c->prompt->text, strlen(c->prompt->text),
+	              json_bytes(c->prompt->text, strlen(c->prompt->text),
 	                               e),
 	              "position", (json_int_t)c->pos, "held",
 	              held[c->intervention->held], "edits",

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "attrgraph.h"
-#include "eval.h"
 #include "json.h"
 #include "mem.h"
 #include "rec_graph.h"
@@ -58,7 +57,7 @@ static json_t *token_text(const struct tok *t, uint32_t id, struct err *e)
 	size_t n;
 	const char *s = tok_bytes(t, id, &n);
 
-	return eval_json_string(s, n, e);
+	return json_bytes(s, n, e);
 }
 
 /* ---- metadata ---- */
@@ -155,7 +154,7 @@ json_t *attrgraph_metadata(const struct attr_graph *g,
 	              "s:I},s:{s:f,s:f},s:o}",
 	              "slug", a->slug, "scan", a->scan, "transcoder_list",
 	              "prompt_tokens", tokens, "prompt",
-	              eval_json_string(a->prompt, strlen(a->prompt), e),
+	              json_bytes(a->prompt, strlen(a->prompt), e),
 	              "node_threshold", a->node_share, "schema_version", 1,
 	              "info", info, "generation_settings", "max_n_logits",
 	              (json_int_t)a->max_logits, "desired_logit_prob",
@@ -367,7 +366,7 @@ static int json_node(struct out *o, const struct node *x, struct err *e)
 	if (n->feature >= 0)
 		snprintf(feature, sizeof(feature), "%lld",
 		         (long long)n->feature);
-	if (!(label = eval_json_string(n->label, strlen(n->label), e)))
+	if (!(label = json_bytes(n->label, strlen(n->label), e)))
 		return -1;
 	rc = say(o, e, "{\"node_id\":\"%s\",\"feature\":%s,\"layer\":\"%s\","
 	         "\"ctx_idx\":%d,\"feature_type\":\"%s\",\"token_prob\":%.9g,"

@@ -40,7 +40,7 @@ int browse_string(struct text *t, const char *s, size_t n, struct err *e)
 	int rc = text_add(t, "\"", 1, e);
 
 	for (i = 0; rc == 0 && i < n; i += len) {
-		int got = tok_utf8_check(p + i, n - i);
+		int got = text_utf8(p + i, n - i);
 		uint32_t c;
 
 		if (got < 0) {

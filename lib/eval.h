@@ -153,7 +153,5 @@ int eval_result_json(const struct eval_result *r, json_t *obj, struct err *e);
 char *eval_json_text(const json_t *obj, struct err *e);
 /* The layers' scalars as CSV text with a line of names. mem_free it. */
 char *eval_csv_text(const struct eval_result *r, struct err *e);
-/* n bytes as a JSON string, what is no UTF-8 replaced by U+FFFD. */
-json_t *eval_json_string(const char *bytes, size_t n, struct err *e);
 
 #endif

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "eval_impl.h"
+#include "json.h"
 #include "mem.h"
 
 struct gen {
@@ -112,7 +113,7 @@ static json_t *spelled(const struct tok *t, const uint32_t *ids, size_t n,
 		memcpy(bytes + have, piece, n_piece);
 		have += n_piece;
 	}
-	if ((text = eval_json_string(bytes ? bytes : "", have, e)))
+	if ((text = json_bytes(bytes ? bytes : "", have, e)))
 		obj = json_pack("{s:O,s:O,s:b}", "text", text, "ids", list,
 		                "ended", ended);
 done:
@@ -145,7 +146,7 @@ json_t *eval_continue(struct model *m, const struct eval_set *s,
 	       out[0][same] == out[1][same])
 		same++;
 	obj = json_pack("{s:o,s:I,s:O,s:O,s:I}",
-	                "prompt", eval_json_string(prompt, strlen(prompt), e),
+	                "prompt", json_bytes(prompt, strlen(prompt), e),
 	                "prompt_tokens", (json_int_t)n, "original", side[0],
 	                "replaced", side[1], "same_tokens", (json_int_t)same);
 	if (!obj)

@@ -218,22 +218,3 @@ char *eval_csv_text(const struct eval_result *r, struct err *e)
 	}
 	return t.s;
 }
-
-json_t *eval_json_string(const char *bytes, size_t n, struct err *e)
-{
-	char *out = mem_array(n, 3, e);
-	size_t i, m = 0, len, skip;
-	json_t *j;
-
-	if (!out)
-		return NULL;
-	for (i = 0; i < n; i += len ? len : skip) {
-		len = text_utf8(bytes + i, n - i, &skip);
-		memcpy(out + m, len ? bytes + i : "\xef\xbf\xbd", len ? len : 3);
-		m += len ? len : 3;
-	}
-	if (!(j = json_stringn(out, m)))
-		bad(e);
-	mem_free(out);
-	return j;
-}

@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "mem.h"
+#include "text.h"
 
 /* jansson itself stops at a depth of 2048; ours is lower and checked first, so
  * that recursion over a parsed text needs little stack. */
@@ -175,4 +177,27 @@ int json_str(const json_t *obj, const char *key, const char *def,
 json_t *json_finite(double v)
 {
 	return isfinite(v) ? json_real(v) : json_null();
+}
+
+json_t *json_bytes(const char *bytes, size_t n, struct err *e)
+{
+	char *out = mem_array(n, 3, e);
+	size_t i, m = 0;
+	json_t *j;
+	int len;
+
+	if (!out)
+		return NULL;
+	for (i = 0; i < n; i += (size_t)abs(len)) {
+		size_t put = 3;
+
+		if ((len = text_utf8(bytes + i, n - i)) > 0)
+			put = (size_t)len;
+		memcpy(out + m, len > 0 ? bytes + i : "\xef\xbf\xbd", put);
+		m += put;
+	}
+	if (!(j = json_stringn(out, m)))
+		err_set(e, ERR_MEM, "no memory for a string");
+	mem_free(out);
+	return j;
 }

@@ -41,4 +41,7 @@ int json_str(const json_t *obj, const char *key, const char *def,
 /* v as a JSON number, null when it is NaN or infinite. New reference. */
 json_t *json_finite(double v);
 
+/* n bytes as a JSON string, what is no UTF-8 replaced by U+FFFD. */
+json_t *json_bytes(const char *bytes, size_t n, struct err *e);
+
 #endif

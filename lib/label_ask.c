@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eval.h"
+#include "json.h"
 #include "label_tokens.h"
 #include "mem.h"
 #include "rec.h"
@@ -24,7 +24,7 @@ const char *const label_kinds[LABEL_KINDS] = {
  * are shown as \n. */
 static int tidy(struct text *t, size_t from, struct err *e)
 {
-	json_t *j = eval_json_string(t->s + from, t->n - from, e);
+	json_t *j = json_bytes(t->s + from, t->n - from, e);
 	const char *s = json_string_value(j);
 	size_t i, n = json_string_length(j);
 	int rc = j ? 0 : -1;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eval.h"
+#include "json.h"
 #include "mem.h"
 
 struct label_db {
@@ -290,7 +290,7 @@ static char *token_list(const struct tok *t, const uint32_t *ids, size_t n,
 
 	for (i = 0; i < n && i < ROOM; i++) {
 		s = tok_bytes(t, ids[i], &len);
-		json_array_append_new(list, eval_json_string(s, len, e));
+		json_array_append_new(list, json_bytes(s, len, e));
 	}
 	text = json_dumps(list, JSON_COMPACT);
 	json_decref(list);
@@ -330,7 +330,7 @@ static int put_context(struct label_db *d, const struct label_feature *f,
 
 	for (i = 0; rc == 0 && i < c->n; i++) {
 		const char *s = tok_bytes(t, c->ids[i], &n);
-		json_t *j = eval_json_string(s, n, e);
+		json_t *j = json_bytes(s, n, e);
 
 		if (!j)
 			return -1;

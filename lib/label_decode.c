@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "eval.h"
+#include "json.h"
 #include "mem.h"
 
 /* Keys and values of all texts. */
@@ -251,7 +251,7 @@ static size_t whole_words(const char *s, size_t n)
 static int end_say(struct label_line *x, struct err *e)
 {
 	struct label_line_now *w = x->now;
-	json_t *j = eval_json_string(w->said.s, w->said.n, e);
+	json_t *j = json_bytes(w->said.s, w->said.n, e);
 
 	if (j && x->n_said < LABEL_LINE_SAID)
 		x->said[x->n_said] = mem_strdup(json_string_value(j), e);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eval.h"
 #include "json.h"
 #include "mem.h"
 
@@ -20,7 +19,7 @@ json_t *label_embed_body(const struct label_wire *w, const struct label_ask *a,
 	json_array_append_new(list, json_string(a->user));
 	for (i = 0; i < a->n_items; i++) {
 		/* servers refuse an empty text */
-		v = a->item[i].n ? eval_json_string(a->item[i].s, a->item[i].n, e)
+		v = a->item[i].n ? json_bytes(a->item[i].s, a->item[i].n, e)
 		                 : json_string("\xef\xbf\xbd");
 		json_array_append_new(list, v);
 	}
@@ -173,7 +172,7 @@ int label_embed_keep(const struct label_ask *a, const char *body, size_t n,
 		json_object_set_new(out, "similarity", cosines(&x));
 	} else {
 		json_object_set_new(out, "unusable", json_string(why.msg));
-		json_object_set_new(out, "begins", eval_json_string(body, n <
+		json_object_set_new(out, "begins", json_bytes(body, n <
 		                    BEGIN_MAX ? n : BEGIN_MAX, e));
 	}
 	json_decref(obj);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eval.h"
+#include "json.h"
 #include "label_wire.h"
 #include "mem.h"
 #include "text.h"
@@ -128,7 +128,7 @@ static int name(const struct tok *t, const struct label_feature *f,
 /* 'so', valid and on one line. */
 static int quote(struct text *t, const char *s, size_t n, struct err *e)
 {
-	json_t *j = eval_json_string(s, n, e);
+	json_t *j = json_bytes(s, n, e);
 	const char *v = json_string_value(j);
 	size_t i, len = json_string_length(j);
 	int rc = j ? text_str(t, "'", e) : -1;

@@ -33,9 +33,9 @@ static size_t plain(const char *s, size_t n)
 int publish_put_str(struct text *t, const char *s, size_t n,
                     enum publish_bytes b, struct err *e)
 {
-	size_t i = 0, j, len, skip;
+	size_t i = 0, j, len;
 	char hex[8];
-	int rc = text_add(t, "\"", 1, e);
+	int rc = text_add(t, "\"", 1, e), got;
 
 	while (rc == 0 && i < n) {
 		len = plain(s + i, n - i);
@@ -47,10 +47,12 @@ int publish_put_str(struct text *t, const char *s, size_t n,
 		} else if ((unsigned char)s[i] < ' ') {
 			rc = add_control(t, (unsigned char)s[i], e);
 			len = 1;
-		} else if ((len = text_utf8(s + i, n - i, &skip))) {
+		} else if ((got = text_utf8(s + i, n - i)) > 0) {
+			len = (size_t)got;
 			rc = text_add(t, s + i, len, e);
 		} else {
-			for (j = 0; b == PUBLISH_HEX && rc == 0 && j < skip;
+			len = (size_t)-got;
+			for (j = 0; b == PUBLISH_HEX && rc == 0 && j < len;
 			     j++) {
 				snprintf(hex, sizeof(hex), "\\\\x%02x",
 				         (unsigned char)s[i + j]);
@@ -58,7 +60,6 @@ int publish_put_str(struct text *t, const char *s, size_t n,
 			}
 			if (b == PUBLISH_REPLACE)
 				rc = text_str(t, "\xef\xbf\xbd", e);
-			len = skip;
 		}
 		i += len;
 	}

@@ -1,5 +1,6 @@
 #include "text.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "mem.h"
@@ -19,24 +20,32 @@ int text_str(struct text *t, const char *s, struct err *e)
 	return text_add(t, s, strlen(s), e);
 }
 
-size_t text_utf8(const char *s, size_t n, size_t *skip)
+int text_utf8(const void *text, size_t n)
 {
-	const unsigned char *c = (const unsigned char *)s;
-	size_t len = c[0] < 0x80 ? 1 : c[0] < 0xc2 ? 0 : c[0] < 0xe0 ? 2 :
-	             c[0] < 0xf0 ? 3 : c[0] < 0xf5 ? 4 : 0;
-	size_t i;
+	const uint8_t *s = text;
+	uint8_t lo = 0x80, hi = 0xbf;
+	int len, i;
 
-	*skip = 1;
+	if (s[0] < 0x80)
+		return 1;
+	if (s[0] < 0xc2 || s[0] > 0xf4)
+		return -1;
+	len = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+	/* the second byte carries the rules against overlong forms,
+	 * surrogates and what lies above U+10FFFF */
+	if (s[0] == 0xe0)
+		lo = 0xa0;
+	else if (s[0] == 0xed)
+		hi = 0x9f;
+	else if (s[0] == 0xf0)
+		lo = 0x90;
+	else if (s[0] == 0xf4)
+		hi = 0x8f;
 	for (i = 1; i < len; i++) {
-		unsigned lo = 0x80, hi = 0xbf;
-
-		if (i == 1) {
-			lo = c[0] == 0xe0 ? 0xa0 : c[0] == 0xf0 ? 0x90 : lo;
-			hi = c[0] == 0xed ? 0x9f : c[0] == 0xf4 ? 0x8f : hi;
-		}
-		if (i >= n || c[i] < lo || c[i] > hi)
-			return 0;
-		*skip = i + 1;
+		if ((size_t)i >= n || s[i] < lo || s[i] > hi)
+			return -i;
+		lo = 0x80;
+		hi = 0xbf;
 	}
 	return len;
 }

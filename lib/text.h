@@ -17,8 +17,9 @@ struct text {
 int text_add(struct text *t, const char *s, size_t n, struct err *e);
 int text_str(struct text *t, const char *s, struct err *e);
 
-/* Bytes of the UTF-8 character at s (n > 0 left), 0 for a bad one, whose
- * maximal bad part is then *skip bytes long. Unicode 15, table 3-7. */
-size_t text_utf8(const char *s, size_t n, size_t *skip);
+/* Bytes of the valid UTF-8 character at s (n > 0 bytes left), or minus the length
+ * of the maximal bad sequence there (Unicode 15, 3.9 and table 3-7; what Python
+ * replaces by one U+FFFD). */
+int text_utf8(const void *s, size_t n);
 
 #endif

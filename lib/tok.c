@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "mem.h"
+#include "text.h"
 #include "tok_impl.h"
 
 static int is_gguf(const char *path)
@@ -273,7 +274,7 @@ static size_t well_formed(const uint8_t *s, size_t n)
 				continue;
 			}
 		}
-		len = tok_utf8_check(s + at, n - at);
+		len = text_utf8(s + at, n - at);
 		if (len < 0)
 			break;
 		at += (size_t)len;
@@ -302,7 +303,7 @@ static int repair(struct tok_work *w, const uint8_t **s, size_t *n,
 			break;
 		memcpy(w->repaired + to, "\xef\xbf\xbd", 3);
 		to += 3;
-		at += (size_t)-tok_utf8_check(*s + at, *n - at);
+		at += (size_t)-text_utf8(*s + at, *n - at);
 		good = well_formed(*s + at, *n - at);
 	}
 	*s = w->repaired;

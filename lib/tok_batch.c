@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "text.h"
 #include "tok_impl.h"
 
 enum { CHUNK = 64 << 10 };	/* bytes aimed at; never depends on threads */
@@ -40,7 +41,7 @@ static int spacy(const struct tok *t, const uint8_t *s, size_t n, size_t at)
 {
 	size_t len;
 
-	if (at >= n || tok_utf8_check(s + at, n - at) < 0)
+	if (at >= n || text_utf8(s + at, n - at) < 0)
 		return 1;
 	return (ucd_at(&t->ucd, s, at, &len) & UCD_SPACE) != 0;
 }

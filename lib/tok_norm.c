@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include "mem.h"
+#include "text.h"
 #include "tok_impl.h"
 
 /*
@@ -87,7 +88,7 @@ static int find_stirring(struct tok_norm *m, struct err *e)
 			size_t len = (size_t)utf8proc_reencode(parts, n,
 				UTF8PROC_COMPOSE | UTF8PROC_STABLE);
 
-			if (tok_utf8_check(out, len) != (int)len ||
+			if (text_utf8(out, len) != (int)len ||
 			    tok_utf8_at(out, &len) != c)
 				mark(m->stirs, c);
 		}

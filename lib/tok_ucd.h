@@ -79,9 +79,4 @@ static inline unsigned ucd_at(const struct tok_ucd *u, const uint8_t *s,
 /* Writes code (< 0x110000) to out as UTF-8: 1 to 4 bytes, returned. */
 size_t tok_utf8_put(uint32_t code, uint8_t *out);
 
-/* Bytes of the valid character at s (n > 0 bytes left), or minus the length of
- * the maximal bad sequence there (Unicode 3.9, what Python replaces by one
- * U+FFFD). */
-int tok_utf8_check(const uint8_t *s, size_t n);
-
 #endif

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "text.h"
 #include "tok_impl.h"
 
 int tok_arena_add(struct tok_arena *a, const void *s, size_t n,
@@ -233,7 +234,7 @@ static int to_bytes(const int16_t byte_of[512], const uint8_t *s, size_t n,
 	for (i = 0; i < n; i += len) {
 		uint32_t c;
 
-		if (tok_utf8_check(s + i, n - i) < 0)
+		if (text_utf8(s + i, n - i) < 0)
 			return 0;
 		c = tok_utf8_at(s + i, &len);
 		if (c >= 512 || byte_of[c] < 0)

@@ -17,7 +17,6 @@
 #include <string.h>
 
 #include "attrgraph.h"
-#include "eval.h"
 #include "examples.h"
 #include "json.h"
 #include "mem.h"
@@ -95,7 +94,7 @@ static int set_text(json_t *o, const char *key, struct sql_stmt *q, int i,
 
 	if (!s || !*s)
 		return 0;
-	j = eval_json_string(s, strlen(s), e);
+	j = json_bytes(s, strlen(s), e);
 	return j && json_object_set_new(o, key, j) == 0 ? 0 : -1;
 }
 
@@ -198,7 +197,7 @@ static json_t *window(struct sql *s, uint64_t key, int64_t seq, int64_t at,
 		if (i == at)
 			peak = (int64_t)json_array_size(tokens);
 		last = i;
-		if (!(t = eval_json_string(text, strlen(text), e)))
+		if (!(t = json_bytes(text, strlen(text), e)))
 			got = -1;
 		json_array_append_new(tokens, t);
 		json_array_append_new(acts, sql_is_null(q, 2)
@@ -254,7 +253,7 @@ static int goodfire(struct view *v, const char *path, struct err *e)
 		                      (uint32_t)l->key, &label, e);
 		if (got <= 0)
 			continue;
-		got = join(l, json_pack("{s:o}", "label", eval_json_string(
+		got = join(l, json_pack("{s:o}", "label", json_bytes(
 			label, strlen(label), e)), e);
 		mem_free(label);
 	}
@@ -291,7 +290,7 @@ static json_t *token(const struct tok *t, uint32_t id, struct err *e)
 	size_t n;
 	const char *s = tok_bytes(t, id, &n);
 
-	return eval_json_string(s, n, e);
+	return json_bytes(s, n, e);
 }
 
 static json_t *context(const struct examples_one *c, const struct tok *t,

@@ -433,32 +433,6 @@ static void bad_checkpoints(void **state)
 	tear_down(&b);
 }
 
-static void strings(void **state)
-{
-	static const struct { const char *in, *want; } cases[] = {
-		{ "plain", "plain" },
-		{ "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\u00e9\u20ac\U0001f600" },
-		{ "a\xff" "b", "a\ufffd" "b" },
-		{ "\xe2\x82", "\ufffd" },		/* cut */
-		{ "\xed\xa0\x80", "\ufffd\ufffd\ufffd" },	/* surrogate */
-		{ "\xf0\x9f\x98", "\ufffd" },
-		{ "\xc0\xaf", "\ufffd\ufffd" },		/* overlong */
-		{ "\xf4\x90\x80\x80", "\ufffd\ufffd\ufffd\ufffd" },
-		{ "", "" },
-	};
-	struct err e = { 0 };
-	size_t i;
-
-	(void)state;
-	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		json_t *j = eval_json_string(cases[i].in, strlen(cases[i].in),
-		                             &e);
-
-		assert_string_equal(json_string_value(j), cases[i].want);
-		json_decref(j);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -470,7 +444,6 @@ int main(void)
 		cmocka_unit_test(known_effects),
 		cmocka_unit_test(bad_text),
 		cmocka_unit_test(bad_checkpoints),
-		cmocka_unit_test(strings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

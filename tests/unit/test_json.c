@@ -127,6 +127,30 @@ static void files_are_bounded(void **state)
 	assert_null(json_read("/tmp", 6, &e));
 }
 
+static void bytes_become_strings(void **state)
+{
+	static const struct { const char *in, *want; } cases[] = {
+		{ "plain", "plain" },
+		{ "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\u00e9\u20ac\U0001f600" },
+		{ "a\xff" "b", "a\ufffd" "b" },
+		{ "\xe2\x82", "\ufffd" },		/* cut */
+		{ "\xed\xa0\x80", "\ufffd\ufffd\ufffd" },	/* surrogate */
+		{ "\xf0\x9f\x98", "\ufffd" },
+		{ "\xc0\xaf", "\ufffd\ufffd" },		/* overlong */
+		{ "\xf4\x90\x80\x80", "\ufffd\ufffd\ufffd\ufffd" },
+		{ "", "" },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		json_t *j = json_bytes(cases[i].in, strlen(cases[i].in), &e);
+
+		assert_string_equal(json_string_value(j), cases[i].want);
+		json_decref(j);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,6 +159,7 @@ int main(void)
 		cmocka_unit_test(getters_check_type_and_range),
 		cmocka_unit_test(integers_beyond_64_bits_become_reals),
 		cmocka_unit_test(files_are_bounded),
+		cmocka_unit_test(bytes_become_strings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
