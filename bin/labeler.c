@@ -126,7 +126,7 @@ static const struct cli_opt options[] = {
 	CLI_LONG(0, "assume", struct opts, assume, "N", 1, 1e9, "1",
 	         "with --dry-run and no examples: so many latents"),
 	CLI_STR(0, "import", struct opts, import, "FILE", NULL,
-	        "ask nothing: take the labels of this stream labels/1"),
+	        "ask nothing: take the labels of this stream or database"),
 	CLI_FLAG('x', "export", struct opts, export,
 	         "ask and read nothing: write what the database holds"),
 	CLI_CHOICE(0, "to", struct opts, to,

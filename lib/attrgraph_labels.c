@@ -11,35 +11,24 @@ struct attrgraph_labels {
 	int there;		/* whether that layer has a table */
 };
 
-/* Whether a statement on one name has a row: 1, 0, -1. */
-static int any(struct sql_stmt *q, struct err *e)
-{
-	return q ? sql_step(q, e) : -1;
-}
-
-static int has_column(struct sql *db, const char *table, const char *column,
-                      struct err *e)
-{
-	return any(sql_bind(db, "SELECT 1 FROM pragma_table_info(?1) "
-	                    "WHERE name = ?2", e, "ss", table, column), e);
-}
-
 struct attrgraph_labels *attrgraph_labels_open(const char *path,
                                                struct err *e)
 {
 	struct attrgraph_labels *l = mem_array(1, sizeof(*l), e);
+	struct sql_stmt *q;
 	int got;
 
 	if (!l)
 		return NULL;
 	l->layer = -1;
 	if (!(l->db = sql_open(path, 0, e)) ||
-	    (l->whole = has_column(l->db, "autointerp", "layer", e)) < 0)
+	    (l->whole = sql_has_column(l->db, "autointerp", "layer", e)) < 0)
 		goto fail;
 	if (l->whole)
 		return l;
-	got = any(sql_bind(l->db, "SELECT 1 FROM sqlite_master "
-	                   "WHERE name GLOB 'autointerp_[0-9]*'", e, ""), e);
+	q = sql_bind(l->db, "SELECT 1 FROM sqlite_master WHERE name GLOB "
+	             "'autointerp_[0-9]*'", e, "");
+	got = q ? sql_step(q, e) : -1;
 	if (got > 0)
 		return l;
 	if (got == 0)
@@ -60,7 +49,7 @@ static struct sql_stmt *in_own_table(struct attrgraph_labels *l,
 
 	snprintf(table, sizeof(table), "autointerp_%u", layer);
 	if (l->layer != layer) {
-		if ((*rc = has_column(l->db, table, "label", e)) < 0)
+		if ((*rc = sql_has_column(l->db, table, "label", e)) < 0)
 			return NULL;
 		l->layer = layer;
 		l->there = *rc;

@@ -28,9 +28,8 @@
 
 struct browse_labels;
 
-/* Reads labels from a database as r1-features(5) describes it, or from a stream
- * labels/1: whichever path is. Only those that are there: no failed ones. NULL
- * with e set. */
+/* Labels of what rec_labels_read takes. Only those that are there: no failed
+ * ones. NULL with e set. */
 struct browse_labels *browse_labels_open(const char *path, struct err *e);
 void browse_labels_free(struct browse_labels *l);
 

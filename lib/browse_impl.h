@@ -26,14 +26,15 @@ int browse_width(uint32_t n);
 
 struct browse_label {
 	uint32_t layer, latent;
-	double score, quality;	/* -1: none */
+	double score, quality;	/* as struct rec_label has them */
+	int rule;
 	size_t order;		/* in the file */
 	char *record;		/* JSON: all about it */
 	char *row;		/* JSON without brackets: label, tags, score,
 				 * quality */
 };
 
-/* The labels of a latent, the best first; *n of them. */
+/* The labels of a latent, the best first, models' before a rule's; *n of them. */
 const struct browse_label *browse_labels_of(const struct browse_labels *l,
                                             uint32_t layer, uint32_t latent,
                                             size_t *n);

@@ -7,6 +7,7 @@
 #include "json.h"
 #include "mem.h"
 #include "mpk.h"
+#include "rec_labels.h"
 #include "sha256.h"
 
 static const char catalogue[] = "SELECT * FROM catalogue";
@@ -289,51 +290,29 @@ static int import_row(struct label_db *d, const json_t *row, const char *by,
 	return label_db_put_label(d, &k, &f, NULL, &a, NULL, e);
 }
 
-static int import_rows(struct label_db *d, struct stream_in *s, const char *by,
-                       struct err *e)
-{
-	const uint8_t *data;
-	struct err in;
-	struct mpk m;
-	json_t *row;
-	size_t n;
-	int got;
+struct import {
+	struct label_db *d;
+	const char *by;
+};
 
-	while ((got = stream_read(s, &data, &n, e)) > 0) {
-		in = (struct err){ 0 };
-		m = (struct mpk){ 0 };
-		row = NULL;
-		if (mpk_parse(&m, data, n, &in) == 0 &&
-		    (row = mpk_to_json(m.root, &in)))
-			got = import_row(d, row, by, &in);
-		else
-			got = -1;
-		mpk_free(&m);
-		json_decref(row);
-		if (got < 0)
-			return stream_bad(s, e, "%s", in.msg);
-	}
-	return got;
+static int import_one(void *ctx, json_t *row, struct err *e)
+{
+	struct import *i = ctx;
+
+	return import_row(i->d, row, i->by, e);
 }
 
 int label_out_import(struct label_db *d, const char *path, const char *by,
                      struct err *e)
 {
-	struct stream_in *s = stream_open_in(path, "labels/1", e);
-	int rc;
+	struct import i = { d, by };
 
-	if (!s)
+	if (label_db_begin(d, e) < 0)
 		return -1;
-	rc = label_db_begin(d, e);
-	if (rc == 0) {
-		rc = import_rows(d, s, by, e);
-		if (rc == 0)
-			rc = label_db_commit(d, e);
-		else
-			label_db_rollback(d);
-	}
-	stream_close_in(s);
-	return rc;
+	if (rec_labels_read(path, import_one, &i, e) == 0)
+		return label_db_commit(d, e);
+	label_db_rollback(d);
+	return -1;
 }
 
 /* ---- Neuronpedia ---- */

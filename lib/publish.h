@@ -34,11 +34,10 @@
 /* ---- labels ---- */
 
 struct publish_labels;
-/* path: a database with a view `best` (labeler's) or a table autointerp with a
- * column layer, or a stream labels/1, which goes to a temporary database. */
+/* path: what rec_labels_read takes. All go to a temporary database. */
 struct publish_labels *publish_labels_open(const char *path, struct err *e);
-/* 1 with *label (until the next call), 0 when there is none, -1. Of several the
- * best scored, then the best marked. */
+/* 1 with *label (until the next call), 0 when there is none, -1. Of several
+ * a model's before a rule's, the best scored, the best marked, the first. */
 int publish_label(struct publish_labels *l, uint32_t layer, uint32_t latent,
                   const char **label, struct err *e);
 void publish_labels_close(struct publish_labels *l);	/* NULL is legal */

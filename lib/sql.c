@@ -187,6 +187,17 @@ int sql_run(struct sql *s, const char *text, struct err *e, const char *types,
 	return got;
 }
 
+int sql_has_column(struct sql *s, const char *table, const char *column,
+                   struct err *e)
+{
+	struct sql_stmt *q = sql_bind(s, "SELECT count(*) FROM "
+	                              "pragma_table_info(?1) WHERE name = ?2",
+	                              e, "ss", table, column);
+	int got = q ? sql_step(q, e) : -1, has = got > 0 && sql_int(q, 0) > 0;
+
+	return got > 0 && (got = sql_step(q, e)) == 0 ? has : got;
+}
+
 int64_t sql_int(struct sql_stmt *q, int i)
 {
 	return sqlite3_column_int64(q->q, i);

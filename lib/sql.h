@@ -39,6 +39,11 @@ int sql_step(struct sql_stmt *q, struct err *e);
 int sql_run(struct sql *s, const char *text, struct err *e,
             const char *types, ...);
 
+/* Whether a table or view of that name has the column: 1, 0 (or there is none of
+ * that name), -1. */
+int sql_has_column(struct sql *s, const char *table, const char *column,
+                   struct err *e);
+
 /* Column i of the row; text and blobs live until the next step. */
 int64_t sql_int(struct sql_stmt *q, int i);
 double sql_real(struct sql_stmt *q, int i);

@@ -33,6 +33,7 @@ rows = [{"layer": 0, "feature_id": 3, "label": "</script><b>bold</b> \u202eevil\
          "tags": "doubt planning", "quality": 0.7, "model_name": "m", "prompt_version": "v1"},
         {"layer": 0, "feature_id": 3, "label": "better tested", "tags": "none", "quality": 0.1, "detection": 0.9,
          "detection_low": 0.6, "detection_high": 0.95, "model_name": "m2", "prompt_version": "v1"},
+        {"layer": 0, "feature_id": 3, "label": "a rule's", "detection": 0.99, "prompt_version": "tokens"},
         {"layer": 2, "feature_id": 70, "label": "plain", "model_name": "m", "prompt_version": "v1"},
         {"layer": 2, "feature_id": 71, "label": None, "state": "failed", "explanation": "no"}]
 with open(w + "/l.json", "w") as f:
@@ -111,7 +112,7 @@ rows = {l: data["layer", l]["rows"] for l in head["layers"]}
 check("a row for each", all([r[0] for r in rows[l]] == list(range(N)) for l in rows) and all(
       rows[l][i][1] == lat[l, i]["fired"] if len(rows[l][i]) > 1 else not lat[l, i]["fired"] for l in rows for i in range(N)))
 check("the best label leads its row, the others are there", rows[0][3][8:] == ["better tested", "none", 0.9, 0.1] and
-      [x["label"] for x in got[0, 3]["L"]] == ["better tested", "</script><b>bold</b> \u202eevil\u2028"])
+      [x["label"] for x in got[0, 3]["L"]] == ["better tested", "</script><b>bold</b> \u202eevil\u2028", "a rule's"])
 check("a label without scores", rows[2][70][8:] == ["plain", None, None, None] and len(rows[2][71]) == 8)
 check("a token of every byte", len({v for v in vocab if len(v) == 1 and 0xdc80 <= ord(v) <= 0xdcff}) >= 64)
 sys.exit(bad > 0)
@@ -120,6 +121,11 @@ page -o "$w/q" -L "$w/l.lab" --title "a </script> & b" <"$w/e.ex"
 check 'the same bytes again' 'diff -r "$w/p" "$w/q"'
 labeler --import "$w/l.lab" --model x --tokenizer "$model" --to none --db "$w/l.db" <"$w/e.ex" 2>/dev/null
 check 'labels from a database' 'page -o "$w/q" -L "$w/l.db" <"$w/e.ex" && grep -q "better tested\|\"plain\"" "$w/q/data/2/index.js" && ! grep -q "dead feature" "$w/q/data/0/index.js"'
+check "labels of a database go into another" 'labeler --import "$w/l.db" --model y --tokenizer "$model" --to none --db "$w/l2.db" <"$w/e.ex" &&
+	for d in l l2; do sqlite3 "$w/$d.db" "select * from autointerp order by layer, feature_id, label, prompt_version" >"$w/$d.rows"; done &&
+	[ "$(wc -l <"$w/l.rows")" -gt 3 ] && cmp "$w/l.rows" "$w/l2.rows"'
+sqlite3 "$w/goodfire.db" "create table autointerp(layer, feature_id, label); insert into autointerp values(2, 70, 'theirs')"
+check "Goodfire's table" 'page -o "$w/q" -L "$w/goodfire.db" <"$w/e.ex" && grep -q "\"theirs\"" "$w/q/data/2/index.js"'
 check 'fewer contexts' 'page -o "$w/q" -n 1 --sample 0 <"$w/e.ex" && [ "$(du -sk "$w/q" | cut -f 1)" -lt "$(du -sk "$w/p" | cut -f 1)" ]'
 check 'an empty folder is taken' 'mkdir "$w/empty" && page -o "$w/empty/" <"$w/e.ex" && [ -e "$w/empty/index.html" ]'
 
@@ -153,7 +159,7 @@ sqlite3 "$w/other.db" 'create table t(x)'
 refuses 'a database without labels' 1 'other.db.*catalogue' page -o "$w/no" -L "$w/other.db" <"$w/e.ex"
 r1cat -j <<<'{"r1": 1, "kind": "labels/1", "prov": []}
 {"layer": "x", "feature_id": 1, "label": "a"}' >"$w/bad.lab"
-refuses 'a label of no latent' 1 'bad.lab.*whole numbers' page -o "$w/no" -L "$w/bad.lab" <"$w/e.ex"
+refuses 'a label of no latent' 1 'bad.lab.*record 1 .*layer: wanted an integer' page -o "$w/no" -L "$w/bad.lab" <"$w/e.ex"
 mkdir "$w/ro"; chmod 555 "$w/ro"
 [ "$(id -u)" = 0 ] || refuses 'no room' 1 'ro/x' page -o "$w/ro/x" <"$w/e.ex"
 

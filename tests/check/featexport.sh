@@ -159,7 +159,7 @@ refuses 'a label that is too long' 1 'features\[[0-9]+\].explanations\[0\].text:
 	--to batches --name tiny --labels "$w/long.lab" -t "$model" --out "$w/x"
 refuses 'labels that are none' 1 'text: ' --labels "$w/text" -t "$model" --out "$w/x"
 sqlite3 "$w/other.db" 'CREATE TABLE t(x)'
-refuses 'a database of something else' 1 'neither a view best' --labels "$w/other.db" -t "$model" --out "$w/x"
+refuses 'a database of something else' 1 'neither a view catalogue' --labels "$w/other.db" -t "$model" --out "$w/x"
 in=$w/lat refuses 'too few tokens for a row' 1 'do not fill a row' --to delphi --ctx 60000 --out "$w/x"
 refuses 'a folder that cannot be' 1 "$w/text" -t "$model" --out "$w/text/x"
 (ulimit -f 8; trap '' XFSZ; ex full 2>"$w/err"); got=$?
