@@ -117,8 +117,13 @@ def review(path, n, seed):
 
 
 def read_sheet(path):
+    """Ratings by layer and latent. Where a comma is decimal, programs for sheets write semicolons."""
     with open(path, encoding="utf-8-sig", newline="") as f:
-        rows = list(csv.DictReader(f))
+        head = f.readline()
+        f.seek(0)
+        rows = list(csv.DictReader(f, delimiter=max(",;\t", key=head.count)))
+    if rows and not {"layer", "feature_id"} <= set(rows[0]):
+        die(f"{path}: no columns layer and feature_id: not the sheet of `make phase3`?")
     out = {}
     for i, r in enumerate(rows, 2):
         word = next((v for k, v in r.items() if k and k.startswith("rating")), "").strip().lower()
@@ -174,8 +179,14 @@ def scores(db, model, prompt):
         yield kind, len(rows), pool, sum(r["low"] > 0.5 for r in rows)
 
 
+def has(db, table):
+    return db.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
+
+
 def areas(db, model, prompt):
     """By embeddings: a model's mean area over labels, with its interval, and how many are above chance."""
+    if not has(db, "embedding"):    # of before there was one
+        return
     for embedder, in db.execute("SELECT DISTINCT embedder FROM embedding WHERE model_name = ? AND prompt_version = ? "
                                 "ORDER BY 1", (model, prompt)).fetchall():
         a = db.execute("SELECT auc, low FROM embedding WHERE model_name = ? AND prompt_version = ? AND embedder = ?",
@@ -183,10 +194,6 @@ def areas(db, model, prompt):
         mean, n = sum(x[0] for x in a) / len(a), len(a)
         half = Z * math.sqrt(sum((x[0] - mean) ** 2 for x in a) / (n - 1) / n) if n > 1 else math.nan
         yield f"embedding, {embedder}", n, n > 1 and (mean, mean - half, mean + half), sum(x[1] > 0.5 for x in a)
-
-
-def has(db, table):
-    return db.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
 
 
 def span(x, f="%.3f"):
@@ -198,8 +205,7 @@ def compared(db):
     """A row for each labeller and test."""
     rows = []
     for model, prompt, _, _ in labellers(db):
-        by_vectors = areas(db, model, prompt) if has(db, "embedding") else ()
-        for kind, n, pool, above in (*scores(db, model, prompt), *by_vectors):
+        for kind, n, pool, above in (*scores(db, model, prompt), *areas(db, model, prompt)):
             w = wilson(above, n)
             rows.append([f"{model}, {prompt}", kind, n, span(pool), span([100 * x for x in w], "%.0f %%")])
     return list(table(["labeller", "test", "labels", "score", "above chance by themselves"], rows))
@@ -223,15 +229,18 @@ def report(path, *args):
     who = list(dict.fromkeys(r[0] for r in labellers(db) if r[2]))
     say = [f"# {v['release']}, profile {v['profile']}: what the latents do", "",
            f"{n} latents, counted over {meta.get('positions', '?')} positions; {good} of them were labelled "
-           f"by {', '.join(who) or 'nobody'}, {failed} labels failed. This is a sample: "
+           f"by {' and '.join(who) or 'nobody'}, {failed} labels failed. This is a sample: "
            f"`{v['labels']}`.", "", "## In short", "",
-           f"- {dead} latents ({100 * dead / max(n, 1):.1f} %) never fired on this corpus."]
+           f"- {dead} of {n} latents ({100 * dead / max(n, 1):.1f} %) never fired on this corpus."]
     for model, prompt, _, _ in labellers(db)[:1]:
         for kind, count, pool, above in scores(db, model, prompt):
             if pool:
                 say += [f"- {kind.capitalize()}: balanced accuracy {pool[0]:.3f} over all items of {count} labels "
                         f"(95 % interval {pool[1]:.3f} to {pool[2]:.3f}; chance is 0.5). {above} labels "
                         f"({100 * above / count:.0f} %) are above chance by themselves; 2.5 % would be by luck."]
+        for kind, count, mean, above in areas(db, model, prompt):
+            say += [f"- {kind[0].upper()}{kind[1:]}: mean area under the curve {span(mean)} of {count} labels (chance is 0.5). "
+                    f"{above} are above chance by themselves."]
     usd = one("SELECT sum(usd) FROM reply")
     say += [f"- {one('SELECT count(*) FROM reply')} answers cost {usd:.4f} dollars"
             + (f", {usd / good:.5f} a label." if good else "."),
@@ -241,15 +250,15 @@ def report(path, *args):
             "texts (labeler(1)): labels are worth what they add to it. Scores are balanced accuracies, or mean areas "
             "under the curve by embeddings; chance is 0.5. 95 % intervals.", ""]
     say += compared(db) + ["", "## Layers", ""]
-    say += table(["layer", "latents", "never fired", "labelled", "detection", "fuzzing"], [
-        [r["layer"], r["n"], r["dead"] or 0, r["labels"], number(r["d"]), number(r["z"])]
-        for r in db.execute(
-            "SELECT f.layer, count(*) AS n, sum(dead) AS dead, (SELECT count(*) FROM best l WHERE "
-            "l.layer = f.layer) AS labels, (SELECT avg(balanced_accuracy) FROM score s "
-            "JOIN best USING (layer, feature_id, model_name, prompt_version) WHERE s.layer = f.layer AND "
-            "scorer = 'detection') AS d, (SELECT avg(balanced_accuracy) FROM score s JOIN best USING (layer, "
-            "feature_id, model_name, prompt_version) WHERE s.layer = f.layer AND scorer = 'fuzzing') AS z "
-            "FROM feature f GROUP BY 1")])
+    tests = {"detection": "avg(balanced_accuracy) FROM score s", "fuzzing": "avg(balanced_accuracy) FROM score s"}
+    if has(db, "embedding") and one("SELECT count(*) FROM embedding"):
+        tests["embedding"] = "avg(auc) FROM embedding s"
+    mean = "".join(f", (SELECT {t} JOIN best USING (layer, feature_id, model_name, prompt_version) WHERE s.layer = f.layer"
+                   + (f" AND scorer = '{k}')" if k != "embedding" else ")") for k, t in tests.items())
+    say += table(["layer", "latents", "never fired", "labelled", *tests], [
+        [*r[:4], *map(number, r[4:])] for r in db.execute(
+            "SELECT f.layer, count(*), sum(dead), (SELECT count(*) FROM best l WHERE l.layer = f.layer)"
+            f"{mean} FROM feature f GROUP BY 1")])
     say += ["", "## Reasoning", "", "Labels tagged with a step of reasoning, as far as the labeller can be "
             "trusted (its own scores are beside):", ""]
     tagged = db.execute(
@@ -257,8 +266,10 @@ def report(path, *args):
         "model_name, prompt_version) JOIN feature USING (layer, feature_id) WHERE tag IN (%s) ORDER BY tag, "
         "score DESC, max DESC, layer, feature_id" % ",".join("?" * len(REASONING)), REASONING).fetchall()
     if tagged:
+        by_tag = {t: [r for r in tagged if r["tag"] == t] for t in sorted({r["tag"] for r in tagged})}
         say += table(["tag", "latent", "label", "score"], text=3, rows=[
-            [r["tag"], f"{r['layer']}/{r['feature_id']}", r["label"], number(r["score"])] for r in tagged[:30]])
+            [t, f"{r['layer']}/{r['feature_id']}", r["label"], number(r["score"])] for t in by_tag for r in by_tag[t][:8]])
+        say += ["", "The best-tested 8 of each at most, of " + ", ".join(f"{len(by_tag[t])} {t}" for t in by_tag) + "."]
     else:
         say += ["None."]
     for part, name in (("think", "thinking"), ("answer", "answers")):

@@ -413,7 +413,8 @@ function label(x) {
 	const marks = ['quality', 'interestingness', 'confidence'].filter(k => typeof x[k] === 'number');
 	return el('div', null, x.explanation ? el('p', null, ...shown(x.explanation)) : null,
 		el('p', null, ...(x.tags || '').split(' ').filter(t => t && t !== 'none').map(t => el('span', { class: 'chip' }, t)),
-			...scores.map(k => el('span', { class: 'chip', title: '95 % interval; 0.5 by chance' },
+			...scores.map(k => el('span', { class: 'chip', title: '95 % interval; 0.5 by chance'
+				+ (k === 'embedding' && x.embedder ? '; by ' + x.embedder : '') },
 				`${k} ${x[k].toFixed(2)} (${x[k + '_low'].toFixed(2)} to ${x[k + '_high'].toFixed(2)})`)),
 			...marks.map(k => el('span', { class: 'chip', title: 'by the labeller' }, `${k} ${short(x[k])}`))),
 		el('p', { class: 'dim' }, ...shown([x.model_name, x.prompt_version].filter(s => s).join(', '))));
@@ -455,7 +456,7 @@ async function one(l, i) {
 		el('h1', null, `${l}/${i}`, ...(labels.length ? [': ', ...shown(labels[0].label)] : [])),
 		...(labels.length ? [label(labels[0])] : []));
 	if (labels.length > 1)
-		main.append(el('details', null, el('summary', null, `${labels.length - 1} more labels`),
+		main.append(el('details', null, el('summary', null, `${labels.length - 1} more label${labels.length > 2 ? 's' : ''}`),
 			...labels.slice(1).flatMap(x => [el('h3', null, ...shown(x.label)), label(x)])));
 	if (!d.n) main.append(el('p', null, 'It never fired on this corpus.'));
 	else {

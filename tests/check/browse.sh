@@ -183,6 +183,15 @@ else
 	sed 's/^/# /' "$w/dom" | head -n 3; not 'a browser opens a latent from the disk'
 fi
 check 'a table by score' 'dom "#/0?show=labelled&sort=-score" && grep -q "1 of 128" "$w/dom" && grep -q "better tested" "$w/dom"'
+check 'no row is under the head' '$python - "$w/p" <<END
+import sys; sys.path.insert(0, "$root/tests/lib")
+from browser import Browser
+with Browser(1200, 800) as b:
+    b.open("file://" + sys.argv[1] + "/index.html#/0")
+    b.until("document.querySelector(\".rows .row\")", 20)
+    head, row = (b.js("document.querySelector(\"%s\").getBoundingClientRect().%s" % x) for x in ((".row.head", "bottom"), (".rows .row", "top")))
+    assert row >= head - 1, (head, row)
+END'
 check 'a search over all layers' 'dom "#/all?q=plain" && grep -q "1 of 512" "$w/dom" && grep -q "2/70" "$w/dom"'
 check 'the overview' 'dom "" && grep -q "layer 3" "$w/dom" && grep -q "all labelled latents" "$w/dom"'
 check 'what is not there is said' 'dom "#/0/4000" && grep -q "role=\"alert\"" "$w/dom"'

@@ -256,6 +256,8 @@ check "embeddings: usage is kept, the vectors are not" sh -c '[ "$(sqlite3 emb.d
 check "embeddings: in the stream, csv and json" sh -c 'r1cat out | jq -se "map(select(.embedding)) | length == 10" >/dev/null &&
 	labeler -x -d emb.db --to csv | head -n 1 | grep -q ,embedding,embedding_low,embedding_high,embedder, &&
 	labeler -x -d emb.db --to json | jq -se "map(select(.embedding_low)) | length == 10" >/dev/null'
+check "embeddings: in the report" sh -c 'python3 "'"$root"'/pipelines/labels.py" report emb.db release=r profile=p labels=l >report &&
+	grep -q "^- Embedding, e-good: mean area under the curve 0\.[0-9]* (.*) of 10 labels" report && grep -q "^| layer .* | fuzzing | embedding |$" report'
 near emb.db >good.near
 embed emb.db e-good
 check "embeddings again: nothing is asked" one_each e-good

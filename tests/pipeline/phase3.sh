@@ -53,8 +53,10 @@ rows = list(csv.reader(open(sys.argv[1], newline="")))
 for i, r in enumerate(rows[1:]):
     r[3] = ["yes", "yes", "Partly", "no"][i % 4]
 csv.writer(open(sys.argv[2], "w", newline="")).writerows(rows)
+# as programs write it where a comma is decimal
+csv.writer(open(sys.argv[2] + "2", "w", newline="", encoding="utf-8-sig"), delimiter=";").writerows(rows)
 END
-check "agreement of a rated sheet" sh -c 'make --no-print-directory -f pipelines/run.mk agreement RELEASE_DIR=tests/lib RELEASE=tiny CORPUS_FILE=x DATA="$1/b" RATED="$1/rated.csv $1/rated.csv" >"$1/ag" && grep -q "^50 % of 8 rated labels are right" "$1/ag" && grep -q "agree on 100 %.*kappa 1.00" "$1/ag"' - "$S"
+check "agreement of a rated sheet" sh -c 'make --no-print-directory -f pipelines/run.mk agreement RELEASE_DIR=tests/lib RELEASE=tiny CORPUS_FILE=x DATA="$1/b" RATED="$1/rated.csv $1/rated.csv2" >"$1/ag" && grep -q "^| yes | 4 | 50 % | 0\.[0-9]* |" "$1/ag" && grep -q "^50 % of 8 rated labels are right" "$1/ag" && grep -q "agree on 100 %.*kappa 1.00" "$1/ag"' - "$S"
 
 # a labeller of one's own
 check "labels of one's own" run "$S/b" LABELER=tests/lib/mylabeler.py
