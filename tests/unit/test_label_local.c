@@ -1,5 +1,6 @@
-/* A model that labels: SmolLM2-135M-Instruct. Side by side it answers what it
- * would alone, and what it gains by a label tells which texts the label fits. */
+/* A model that labels. Side by side it answers what it would alone, which a tiny
+ * model shows; that what it gains by a label tells which texts the label fits
+ * takes a real one, SmolLM2-135M-Instruct. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -17,12 +18,14 @@
 #include "par.h"
 #include "smollm2_cases.h"
 
-enum { TEXTS = 10, LINES = 3 };
+#define TINY "tests/golden/tiny-llama"
+
+enum { TEXTS = 10, LINES = 7 };
 
 static struct err e;
 static struct dev *cpu;
-static struct model *model;
-static struct tok *tok;
+static struct model *model, *tiny;
+static struct tok *tok, *tiny_tok;
 static struct label_local *local;	/* its keys and values take a while */
 
 static int open_all(void **state)
@@ -33,6 +36,8 @@ static int open_all(void **state)
 	if (smollm2_path(path) < 0)
 		return -1;
 	if (!(cpu = dev_open("cpu", par_cores(), &e)) ||
+	    !(tiny = model_open(TINY, cpu, NULL, &e)) ||
+	    !(tiny_tok = tok_open(TINY, &e)) ||
 	    !(model = model_open(path, cpu, NULL, &e)) ||
 	    !(tok = tok_open(path, &e)) ||
 	    !(local = label_local_new(model, tok, 512, &e))) {
@@ -47,7 +52,9 @@ static int close_all(void **state)
 	(void)state;
 	label_local_free(local);
 	tok_free(tok);
+	tok_free(tiny_tok);
 	model_free(model);
+	model_free(tiny);
 	dev_free(cpu);
 	return 0;
 }
@@ -148,21 +155,20 @@ static void gains_tell_where_a_label_fits(void **state)
 	}
 }
 
-/* Gains of some tokens against one text at a time. */
+/* Against one text, token by token. */
 static void gains_are_differences_of_cross_entropies(void **state)
 {
-	enum { LOOKED_AT = 3 };
-	struct label_decode *d = label_decode_new(model, tok, 256, &e);
+	struct label_decode *d = label_decode_new(tiny, tiny_tok, 256, &e);
 	struct label_gain g[2] = { { .name = "a", .given = GIVEN, .plain = PLAIN,
 	                             .text = texts[6], .n = strlen(texts[6]) },
 	                           { .name = "b", .given = GIVEN, .plain = PLAIN,
 	                             .text = texts[2], .n = strlen(texts[2]) } };
-	struct model_gen *gen = model_gen_new(model, 256, &e);
-	float *logits = mem_array(model_cfg(model)->n_vocab, sizeof(float), &e);
-	struct tok_work *w = tok_work_new(tok, &e);
+	struct model_gen *gen = model_gen_new(tiny, 256, &e);
+	float *logits = mem_array(model_cfg(tiny)->n_vocab, sizeof(float), &e);
+	struct tok_work *w = tok_work_new(tiny_tok, &e);
 	size_t i, n, cap = 0, front, v;
 	uint32_t *ids = NULL;
-	double ce[2][LOOKED_AT];
+	double ce[2][64];
 	int h;
 
 	(void)state;
@@ -172,25 +178,26 @@ static void gains_are_differences_of_cross_entropies(void **state)
 		const char *before = h ? PLAIN : GIVEN;
 
 		n = 0;
-		assert_int_equal(tok_encode(tok, w, before, strlen(before), 0,
+		assert_int_equal(tok_encode(tiny_tok, w, before, strlen(before), 0,
 		                            &ids, &n, &cap, &e), 0);
 		front = n;
-		assert_int_equal(tok_encode(tok, w, g[1].text, g[1].n, 0, &ids,
+		assert_int_equal(tok_encode(tiny_tok, w, g[1].text, g[1].n, 0, &ids,
 		                            &n, &cap, &e), 0);
 		assert_int_equal(n - front, g[1].n_tokens);
+		assert_in_range(g[1].n_tokens, 10, 64);
 		model_gen_cut(gen, 0);
-		for (i = 0; i < LOOKED_AT; i++) {
+		for (i = 0; i < g[1].n_tokens; i++) {
 			double sum = 0;
 
 			assert_int_equal(model_gen_feed(gen, i ? &ids[front + i - 1]
 			                 : ids, i ? 1 : front, logits, NULL,
 			                 NULL, &e), 0);
-			for (v = 0; v < model_cfg(model)->n_vocab; v++)
+			for (v = 0; v < model_cfg(tiny)->n_vocab; v++)
 				sum += exp((double)logits[v]);
 			ce[h][i] = log(sum) - (double)logits[ids[front + i]];
 		}
 	}
-	for (i = 0; i < LOOKED_AT; i++)
+	for (i = 0; i < g[1].n_tokens; i++)
 		assert_true(fabs(ce[1][i] - ce[0][i] - g[1].gain[i]) < 1e-3);
 	assert_int_equal(g[1].at[0], 0);
 	for (i = 0; i < 2; i++) {
@@ -224,9 +231,11 @@ static void a_line_goes_on_as_it_does_alone(void **state)
 	static const char *const text[LINES] = {
 		"Some words are marked: he is slow <<but>> careful.",
 		"Some words are marked: <<two>> cups of flour, <<nine>> eggs and "
-		"<<four>> apples.", "Some words are marked: in <<Paris>>."
+		"<<four>> apples.", "Some words are marked: in <<Paris>>.",
+		"Some words are <<marked>>.", "<<None>> is.", "S",
+		"Some words are marked: he is slow <<but>> bold."
 	};
-	struct label_decode *d = label_decode_new(model, tok, 256, &e);
+	struct label_decode *d = label_decode_new(tiny, tiny_tok, 256, &e);
 	struct label_line x[LINES], one;
 	size_t i;
 
