@@ -223,62 +223,11 @@ static void show(void *ctx, size_t done, size_t labelled, double usd)
 
 /* ---- setting up ---- */
 
-static int set_prompts(struct run *r, struct err *e)
-{
-	const struct opts *o = r->o;
-	static const char *const usual[][LABEL_KINDS] = {
-		{ "v1", "detect", "fuzz", "embed" },
-		{ "small", "detect-small", "fuzz-small", "embed" },
-		{ "tokens", "tokens", "tokens", "embed" }
-	};
-	const char *const given[LABEL_KINDS] = {
-		o->prompt, o->detect_prompt, o->fuzz_prompt, o->embed_prompt
-	};
-	int small = r->wire.who == LABEL_LOCAL, rule = r->wire.who == LABEL_RULE;
-	size_t items = 2 * r->plan.n_test, asks;
-	int i;
-
-	for (i = 0; i < LABEL_KINDS; i++) {
-		const char *name = given[i] ? given[i]
-		                            : usual[rule ? 2 : small][i];
-
-		if (label_prompt_open(&r->plan.prompt[i], name, e) < 0)
-			return -1;
-		if (!r->plan.prompt[i].query != (i != LABEL_EMBED))
-			return err_set(e, ERR_USAGE, "%s: is %sa prompt for "
-			               "embeddings", name,
-			               i == LABEL_EMBED ? "not " : "");
-	}
-	/* what is measured is compared with each other: all in one request */
-	if (small && (r->plan.prompt[LABEL_DETECT].given ||
-	              r->plan.prompt[LABEL_FUZZ].given) && items) {
-		asks = (items + LABEL_ITEMS_MAX - 1) / LABEL_ITEMS_MAX;
-		r->plan.per_ask = (items + asks - 1) / asks;
-	}
-	return 0;
-}
-
-/* NAME=JSON; what is no JSON is a string. */
 static int set_params(struct run *r, struct err *e)
 {
-	size_t i;
-
-	r->extra = json_object();
-	for (i = 0; i < r->o->param.n; i++) {
-		const char *s = r->o->param.item[i], *eq = strchr(s, '=');
-		json_t *v;
-		char *name;
-
-		if (!eq || eq == s)
-			return err_set(e, ERR_USAGE, "--param %s: wanted "
-			               "NAME=VALUE", s);
-		v = json_loads(eq + 1, JSON_DECODE_ANY, NULL);
-		if (!(name = mem_strndup(s, (size_t)(eq - s), e)))
-			return -1;
-		json_object_set_new(r->extra, name,
-		                    v ? v : json_string(eq + 1));
-		mem_free(name);
-	}
+	r->extra = label_wire_params(r->o->param.item, r->o->param.n, e);
+	if (!r->extra)
+		return -1;
 	r->extra_text = json_dumps(r->extra, JSON_COMPACT | JSON_SORT_KEYS);
 	return r->extra_text ? 0 : err_set(e, ERR_USAGE, "--param: not UTF-8");
 }
@@ -424,6 +373,9 @@ static int set_local(struct run *r, struct err *e)
 static int set_up(struct run *r, struct err *e)
 {
 	const struct opts *o = r->o;
+	const char *const given[LABEL_KINDS] = {
+		o->prompt, o->detect_prompt, o->fuzz_prompt, o->embed_prompt
+	};
 
 	r->wire = (struct label_wire){
 		.who = !strcmp(o->provider, "anthropic") ? LABEL_ANTHROPIC
@@ -453,7 +405,10 @@ static int set_up(struct run *r, struct err *e)
 		.stop = &stopped, .log = cli_log(&tool),
 		.progress = r->c->progress ? show : NULL, .ctx = r
 	};
-	if (set_prompts(r, e) < 0 || set_params(r, e) < 0)
+	if (label_plan_prompts(&r->plan, given,
+	                       r->wire.who == LABEL_RULE ? LABEL_BY_RULE
+	                       : r->wire.who == LABEL_LOCAL ? LABEL_BY_SMALL
+	                       : LABEL_BY_LARGE, e) < 0 || set_params(r, e) < 0)
 		return -1;
 	r->wire.extra = r->extra;
 	r->plan.extra = r->extra_text;
@@ -503,34 +458,12 @@ static int read_set(struct run *r, struct err *e)
 
 static int estimate(struct run *r, struct err *e)
 {
-	struct label_estimate x;
-	double usd, embed, n = (double)r->o->assume;
-	json_t *j;
+	json_t *j = label_estimate(&r->opt, &r->set, r->db,
+	                           (double)r->o->assume, e);
 	int rc;
 
-	if (label_run_estimate(&r->opt, &r->set, r->db, &x, e) < 0)
+	if (!j)
 		return -1;
-	embed = r->opt.embed ? label_price_of(&r->embed.price, &x.embed, 0) : 0;
-	usd = label_price_of(&r->opt.price, &x.use, 0);
-	j = json_pack("{s:s,s:s,s:I,s:I,s:I,s:I}", "model", r->plan.model,
-	              "prompt_version", r->plan.prompt[0].version, "features",
-	              (json_int_t)((double)x.features * n), "requests",
-	              (json_int_t)((double)x.requests * n), "input_tokens",
-	              (json_int_t)((double)x.use.input * n), "output_tokens",
-	              (json_int_t)((double)x.use.output * n));
-	if (r->opt.embed)
-		json_object_set_new(j, "embedded_tokens", json_integer(
-			(json_int_t)((double)x.embed.input * n)));
-	if (r->opt.priced && (!r->opt.embed || r->embed.priced)) {
-		json_object_set_new(j, "usd", json_real((usd + embed) * n));
-		json_object_set_new(j, "usd_batch",
-		                    json_real((usd * r->opt.price.batch + embed) *
-		                              n));
-		if (x.features)
-			json_object_set_new(j, "usd_per_label",
-			                    json_real((usd + embed) /
-			                              (double)x.features));
-	}
 	rc = json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(4));
 	json_decref(j);
 	fputc('\n', stdout);
@@ -589,10 +522,6 @@ static int ask(struct run *r, struct metrics *m, struct err *e)
 static int write_out(const struct opts *o, const struct cli_common *c,
                      struct sql *s, struct err *e)
 {
-	const char *slash;
-	char *model;
-	int rc;
-
 	if (!strcmp(o->to, "labels"))
 		return label_out_stream(s, "-", c->command, c->seed, e);
 	if (!strcmp(o->to, "csv"))
@@ -601,15 +530,9 @@ static int write_out(const struct opts *o, const struct cli_common *c,
 		return label_out_json(s, stdout, e);
 	if (!strcmp(o->to, "sql"))
 		return label_out_sql(s, stdout, e);
-	if (!strcmp(o->to, "none"))
-		return 0;
-	slash = strrchr(o->neuronpedia, '/');
-	if (!(model = mem_strndup(o->neuronpedia,
-	                          (size_t)(slash - o->neuronpedia), e)))
-		return -1;
-	rc = label_out_neuronpedia(s, model, slash + 1, stdout, e);
-	mem_free(model);
-	return rc;
+	if (!strcmp(o->to, "neuronpedia"))
+		return label_out_neuronpedia(s, o->neuronpedia, stdout, e);
+	return 0;
 }
 
 /* Without touching the file. */

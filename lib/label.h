@@ -166,6 +166,15 @@ struct label_plan {
 				 * for the hash; "" */
 };
 
+/* Opens a plan's prompts, given[kind] or, where that is NULL, the usual one of who
+ * labels; n_test and per_ask are set. Where a small model is measured, not asked,
+ * per_ask is made so that all items of a score come in one request, or as few as can
+ * be. ERR_USAGE: a prompt of another kind. */
+enum label_by { LABEL_BY_LARGE, LABEL_BY_SMALL, LABEL_BY_RULE };
+int label_plan_prompts(struct label_plan *p,
+                       const char *const given[LABEL_KINDS], enum label_by by,
+                       struct err *e);
+
 /* The request for a label. */
 int label_ask_label(const struct label_plan *p, const struct label_feature *f,
                     struct label_ask *a, struct err *e);

@@ -317,41 +317,51 @@ int label_out_import(struct label_db *d, const char *path, const char *by,
 
 /* ---- Neuronpedia ---- */
 
-int label_out_neuronpedia(struct sql *s, const char *model, const char *set,
-                          FILE *f, struct err *e)
+/* One line; names is MODEL/SET, n_model the model's length. */
+static int put_explanation(struct sql_stmt *q, const char *names, int n_model,
+                           FILE *f, struct err *e)
+{
+	long long layer = (long long)sql_int(q, 0), id = (long long)sql_int(q, 1);
+	const char *label = sql_text(q, 2), *by = sql_text(q, 3);
+	char source[160], index[24], hex[SHA256_HEX];
+	char *all;
+	json_t *j;
+	int rc;
+
+	snprintf(source, sizeof(source), "%lld-%s", layer, names + n_model + 1);
+	snprintf(index, sizeof(index), "%lld", id);
+	if (!(all = mem_printf(e, "%.*s/%s/%s/%s", n_model, names, source, index,
+	                       label)))
+		return -1;
+	rc = sha256_bytes(all, strlen(all), hex, e);
+	mem_free(all);
+	if (rc < 0)
+		return -1;
+	hex[24] = 0;
+	j = json_pack("{s:s,s:s#,s:s,s:s,s:o,s:s,s:s}", "id", hex, "modelId",
+	              names, n_model, "layer", source, "index", index,
+	              "description", json_bytes(label, strlen(label), e),
+	              "typeName", "oai_token-act-pair", "explanationModelName",
+	              by);
+	rc = j && json_dumpf(j, f, JSON_COMPACT) == 0 ? 0
+	     : err_set(e, j ? ERR_IO : ERR_FORMAT, "explanation of %s/%s",
+	               source, index);
+	json_decref(j);
+	putc('\n', f);
+	return rc;
+}
+
+int label_out_neuronpedia(struct sql *s, const char *names, FILE *f,
+                          struct err *e)
 {
 	struct sql_stmt *q = sql_bind(s, "SELECT layer, feature_id, label, "
 	                              "model_name FROM best", e, "");
-	char source[160], index[24], hex[SHA256_HEX], *all;
 	int got = -1;
 
-	while (q && (got = sql_step(q, e)) > 0 && !ferror(f)) {
-		const char *label = sql_text(q, 2), *by = sql_text(q, 3);
-		json_t *j;
-
-		snprintf(source, sizeof(source), "%lld-%s",
-		         (long long)sql_int(q, 0), set);
-		snprintf(index, sizeof(index), "%lld",
-		         (long long)sql_int(q, 1));
-		if (!(all = mem_printf(e, "%s/%s/%s/%s", model, source, index,
-		                       label)))
+	while (q && (got = sql_step(q, e)) > 0 && !ferror(f))
+		if (put_explanation(q, names, (int)(strrchr(names, '/') - names),
+		                    f, e) < 0)
 			return -1;
-		got = sha256_bytes(all, strlen(all), hex, e);
-		mem_free(all);
-		if (got < 0)
-			return -1;
-		hex[24] = 0;
-		j = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "id", hex,
-		              "modelId", model, "layer", source, "index", index,
-		              "description", label, "typeName",
-		              "oai_token-act-pair", "explanationModelName", by);
-		if (!j || json_dumpf(j, f, JSON_COMPACT) < 0) {
-			json_decref(j);
-			break;
-		}
-		json_decref(j);
-		putc('\n', f);
-	}
 	return got < 0 ? -1 : written(f, e);
 }
 

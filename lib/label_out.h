@@ -19,11 +19,11 @@ int label_out_json(struct sql *s, FILE *f, struct err *e);
  * which goes on from that of the examples. */
 int label_out_stream(struct sql *s, const char *path, const char *command,
                      uint64_t seed, struct err *e);
-/* Neuronpedia's explanations, one a line: the best label of each latent, of the
- * model `model` and the source set `set`. */
-int label_out_neuronpedia(struct sql *s, const char *model, const char *set,
-                          FILE *f, struct err *e);
-/* Puts the labels of a stream labels/1 into d: of each record layer,
+/* Neuronpedia's explanations, one a line: the best label of each latent. names:
+ * MODEL/SET, as the model and the source set are called there. */
+int label_out_neuronpedia(struct sql *s, const char *names, FILE *f,
+                          struct err *e);
+/* Puts the labels of what rec_labels_read takes into d: of each row layer,
  * feature_id and label, and what else of that kind there is. Where none is
  * named, model_name is by and prompt_version "". */
 int label_out_import(struct label_db *d, const char *path, const char *by,

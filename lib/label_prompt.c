@@ -112,3 +112,35 @@ void label_prompt_free(struct label_prompt *p)
 	mem_free(p->candidate);
 	*p = (struct label_prompt){ 0 };
 }
+
+int label_plan_prompts(struct label_plan *p,
+                       const char *const given[LABEL_KINDS], enum label_by by,
+                       struct err *e)
+{
+	static const char *const usual[][LABEL_KINDS] = {
+		[LABEL_BY_LARGE] = { "v1", "detect", "fuzz", "embed" },
+		[LABEL_BY_SMALL] = { "small", "detect-small", "fuzz-small",
+		                     "embed" },
+		[LABEL_BY_RULE] = { "tokens", "tokens", "tokens", "embed" }
+	};
+	size_t items = 2 * p->n_test, asks;
+	int i;
+
+	for (i = 0; i < LABEL_KINDS; i++) {
+		const char *name = given[i] ? given[i] : usual[by][i];
+
+		if (label_prompt_open(&p->prompt[i], name, e) < 0)
+			return -1;
+		if (!p->prompt[i].query != (i != LABEL_EMBED))
+			return err_set(e, ERR_USAGE, "%s: is %sa prompt for "
+			               "embeddings", name,
+			               i == LABEL_EMBED ? "not " : "");
+	}
+	/* what is measured is compared with each other */
+	if (by == LABEL_BY_SMALL && items && (p->prompt[LABEL_DETECT].given ||
+	                                      p->prompt[LABEL_FUZZ].given)) {
+		asks = (items + LABEL_ITEMS_MAX - 1) / LABEL_ITEMS_MAX;
+		p->per_ask = (items + asks - 1) / asks;
+	}
+	return 0;
+}

@@ -4,6 +4,7 @@
 #ifndef R1_LABEL_RUN_H
 #define R1_LABEL_RUN_H
 
+#include <jansson.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -91,13 +92,11 @@ struct label_totals {
 int label_run(const struct label_run_opt *o, const struct label_set *s,
               struct label_db *d, struct label_totals *t, struct err *e);
 
-/* What asking about s would take, for what d (or NULL) has no answers yet. */
-struct label_estimate {
-	size_t features, requests;
-	struct label_usage use, embed;	/* the latter: for embeddings */
-};
-int label_run_estimate(const struct label_run_opt *o,
-                       const struct label_set *s, struct label_db *d,
-                       struct label_estimate *out, struct err *e);
+/* What asking about s would take, for what d (or NULL) has no answers yet, `times`
+ * over: "model", "prompt_version", "features", "requests", "input_tokens",
+ * "output_tokens" and, where prices are known, "usd", "usd_batch",
+ * "usd_per_label"; "embedded_tokens" with embeddings. New reference, or NULL. */
+json_t *label_estimate(const struct label_run_opt *o, const struct label_set *s,
+                       struct label_db *d, double times, struct err *e);
 
 #endif

@@ -258,3 +258,29 @@ void label_wire_complaint(const char *body, size_t n, const char *secret,
 		snprintf(out, size, "%.200s", s);
 	json_decref(obj);
 }
+
+json_t *label_wire_params(const char *const *text, size_t n, struct err *e)
+{
+	json_t *all = json_object();
+	size_t i;
+
+	for (i = 0; all && i < n; i++) {
+		const char *eq = strchr(text[i], '=');
+		char *name = NULL;
+		json_t *v;
+
+		if (!eq || eq == text[i])
+			err_set(e, ERR_USAGE, "--param %s: wanted NAME=VALUE",
+			        text[i]);
+		else
+			name = mem_strndup(text[i], (size_t)(eq - text[i]), e);
+		if (!name) {
+			json_decref(all);
+			return NULL;
+		}
+		v = json_loads(eq + 1, JSON_DECODE_ANY, NULL);
+		json_object_set_new(all, name, v ? v : json_string(eq + 1));
+		mem_free(name);
+	}
+	return all;
+}

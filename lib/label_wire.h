@@ -82,6 +82,10 @@ int label_price(const char *path, const char *model, struct label_price *p,
                 struct err *e);
 double label_price_of(const struct label_price *p,
                       const struct label_usage *u, int batch);
+/* n texts NAME=JSON as an object; what is no JSON is a string. New reference, or
+ * NULL with ERR_USAGE. */
+json_t *label_wire_params(const char *const *text, size_t n, struct err *e);
+
 /* What a request will take, before it is asked: from the length of its text. */
 struct label_usage label_price_guess(const struct label_ask *a);
 
