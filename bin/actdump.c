@@ -16,7 +16,7 @@
 #include "rec.h"
 
 struct opts {
-	const char *model, *layers, *dtype, *shard;
+	const char *model, *layers, *dtype, *shard, *precision;
 	int64_t skip, batch, max_tokens;
 	int raw;
 };
@@ -34,6 +34,8 @@ static const struct cli_opt options[] = {
 	        "only sequences whose number is I modulo N"),
 	CLI_LONG(0, "batch", struct opts, batch, "N", 1, 1e6, "2048",
 	         "tokens that run together"),
+	CLI_CHOICE(0, "precision", struct opts, precision, DEV_PRECISIONS,
+	           "f32", "how exactly the model's matrices are multiplied"),
 	CLI_LONG(0, "max-tokens", struct opts, max_tokens, "N", 0, 1e15, "0",
 	         "positions to write at most; 0: all"),
 	CLI_FLAG(0, "raw", struct opts, raw, "write msgpack without zstd"),
@@ -369,8 +371,10 @@ int main(int argc, char **argv)
 	cli_no_terminal(&tool);
 	if (!(d.metrics = metrics_open(c.metrics, 0, &e)) ||
 	    !(d.in = rec_tokens_open("-", &d.head.tokens, &e)) ||
-	    !(dev = dev_open(c.device, c.threads, &e)) ||
-	    !(d.m = model_open(o.model, dev, c.progress ? &log : NULL, &e)) ||
+	    !(dev = dev_open(c.device, c.threads, &e)))
+		goto done;
+	dev_set_precision(dev, o.precision);
+	if (!(d.m = model_open(o.model, dev, c.progress ? &log : NULL, &e)) ||
 	    make_head(&d, &e) < 0)
 		goto done;
 	room = d.head.tokens.n_ctx < model_cfg(d.m)->n_ctx

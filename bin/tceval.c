@@ -16,7 +16,7 @@
 #include "tok.h"
 
 struct opts {
-	const char *model, *transcoders, *layers;
+	const char *model, *transcoders, *layers, *precision;
 	int64_t k, skip, fvu_tokens, ce_tokens, ablation_tokens, batch;
 	const char *ablations, *csv;
 	struct cli_list generate;
@@ -52,6 +52,8 @@ static const struct cli_opt options[] = {
 	           "what else to put in the MLP's place"),
 	CLI_LONG(0, "batch", struct opts, batch, "N", 1, 1e6, "1024",
 	         "tokens that run together"),
+	CLI_CHOICE(0, "precision", struct opts, precision, DEV_PRECISIONS,
+	           "f32", "how exactly the model's matrices are multiplied"),
 	CLI_STR(0, "csv", struct opts, csv, "FILE", NULL,
 	        "also write the layers' numbers there"),
 	CLI_LIST(0, "generate", struct opts, generate, "TEXT",
@@ -355,8 +357,10 @@ static int run(const struct opts *o, const struct cli_common *c,
 	int rc = -1;
 
 	if (!(in = rec_tokens_open("-", &h, e)) ||
-	    !(d = dev_open(c->device, c->threads, e)) ||
-	    !(m = model_open(o->model, d, c->progress ? &log : NULL, e)) ||
+	    !(d = dev_open(c->device, c->threads, e)))
+		goto done;
+	dev_set_precision(d, o->precision);
+	if (!(m = model_open(o->model, d, c->progress ? &log : NULL, e)) ||
 	    eval_set_open(&set, o->transcoders, o->layers, m, e) < 0 ||
 	    read_text(in, o, model_cfg(m), &text, e) < 0 ||
 	    eval_run(&v, m, &set, &text, &watch, &r, e) < 0 ||
@@ -390,12 +394,15 @@ static int run_plain(const struct opts *o, const struct cli_common *c,
 {
 	struct eval_opt v = eval_options(o);
 	struct dev *d = dev_open(c->device, c->threads, e);
-	struct model *m = d ? model_open(o->model, d, NULL, e) : NULL;
+	struct model *m = NULL;
 	json_t *obj = NULL, *list = json_array();
 	char *text = NULL;
 	int rc = -1;
 
-	if (!m || continuations(o, &(struct writer) { m, NULL, &v, NULL, NULL,
+	if (d)
+		dev_set_precision(d, o->precision);
+	if (!d || !(m = model_open(o->model, d, NULL, e)) ||
+	    continuations(o, &(struct writer) { m, NULL, &v, NULL, NULL,
 	                        (size_t)o->gen_tokens, list }, e) < 0)
 		goto done;
 	obj = json_pack("{s:s,s:{s:s,s:s},s:O}", "kind", "eval/1", "model",

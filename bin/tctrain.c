@@ -13,7 +13,7 @@
 
 struct opts {
 	const char *model, *out, *grid, *layers, *recipe, *optimizer, *init, *variant;
-	const char *device, *cards;
+	const char *device, *cards, *precision;
 	double l0_weight, bandwidth, raise, lr, decay, auxk_alpha, ridge, outlier;
 	double row_norm, near, dec_rate, end_ridge;
 	int64_t k_anneal, warmup, batch, tokens, expansion, latents, k, resample, dead_tokens;
@@ -110,6 +110,8 @@ static const struct cli_opt options[] = {
 	         "steps a line of metrics stands for"),
 	CLI_LONG(0, "forward", struct opts, forward, "N", 1, 1e6, "2048",
 	         "tokens that run through the model together"),
+	CLI_CHOICE(0, "precision", struct opts, precision, DEV_PRECISIONS,
+	           "f32", "how exactly the model's matrices are multiplied"),
 	CLI_FLAG(0, "plan", struct opts, plan,
 	         "train nothing; say what it would take on --device"),
 	CLI_STR(0, "device", struct opts, device, "cpu|cuda|CARD", "cpu",
@@ -209,6 +211,8 @@ static void check_lines(const struct opts *a, const struct cli_common *c,
 			: !same_word(a->layers, b->layers) ? "--layers"
 			: a->skip != b->skip ? "--skip"
 			: a->forward != b->forward ? "--forward"
+			: !same_word(a->precision, b->precision)
+			? "--precision"
 			: !same_word(a->grid, b->grid) ? "--grid"
 			: !same_word(a->device, b->device) ? "--device"
 			: a->plan != b->plan ? "--plan"
@@ -299,7 +303,7 @@ static int run(const struct opts *o, const struct cli_common *c,
                const struct cli_lines *l, struct err *e)
 {
 	const struct rows_opt r = { o->model, o->layers, (size_t)o->skip,
-		(size_t)o->forward,
+		(size_t)o->forward, o->precision,
 		c->progress ? cli_log(&tool) : (struct log){ 0 } };
 	struct dev *d = dev_open(o->device, c->threads, e);
 	struct rows *rows = d ? rows_open("-", &r, d, e) : NULL;

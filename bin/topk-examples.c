@@ -16,7 +16,7 @@
 #include "rec.h"
 
 struct opts {
-	const char *model, *transcoders, *layers, *shard;
+	const char *model, *transcoders, *layers, *shard, *precision;
 	int64_t skip, batch, max_tokens;
 	int64_t before, after, top, spare, sample, strata, random, per_doc;
 	int64_t logits, near;
@@ -62,6 +62,8 @@ static const struct cli_opt options[] = {
 	         "nearest latents of the layer by decoder cosine"),
 	CLI_LONG(0, "batch", struct opts, batch, "N", 1, 1e6, "2048",
 	         "tokens that run together"),
+	CLI_CHOICE(0, "precision", struct opts, precision, DEV_PRECISIONS,
+	           "f32", "how exactly the model's matrices are multiplied"),
 	CLI_FLAG(0, "raw", struct opts, raw, "write msgpack without zstd"),
 	CLI_END
 };
@@ -202,6 +204,7 @@ static int open_model(struct job *j, struct err *e)
 		return -1;
 	if (!j->o->model)
 		return 0;
+	dev_set_precision(j->dev, j->o->precision);
 	if (!(j->m = model_open(j->o->model, j->dev,
 	                        j->c->progress ? &log : NULL, e)))
 		return -1;

@@ -25,6 +25,11 @@ const struct dev_ops *dev_ops(const struct dev *d)
 	return d->ops;
 }
 
+void dev_set_precision(struct dev *d, const char *name)
+{
+	d->ops->precision(d, strcmp(name, "q8") == 0 ? DEV_Q8 : DEV_NEAR);
+}
+
 struct par *dev_par(const struct dev *d)
 {
 	return d->pool;

@@ -45,13 +45,25 @@ struct dev_seqs {
 
 /* One linear map: w is a [d_out, d_in] tensor in any float or quantised dtype,
  * in device memory (a CPU tensor may be a mapped file's); bias [d_out] or
- * NULL. Sums may be taken in less than f32 exactness, to 1e-5 of the product
- * of the norms of a row of x and a row of w (see dev_ops.exact). */
+ * NULL. */
 struct dev_linear {
 	const struct tensor *w;
 	const float *bias;
 	float *out;
 };
+
+/* What linear's sums may be off by. */
+enum dev_precision {
+	DEV_NEAR,	/* 1e-5 of the product of the norms of a row of x and a
+			 * row of w: as every device starts */
+	DEV_EXACT,	/* what f32 sums are off by, at a price in speed */
+	DEV_Q8		/* as DEV_NEAR, but each 32 values of x may be rounded
+			 * to 8 bits (GGML's Q8_1) where that is faster and
+			 * weights are stored in 4 */
+};
+
+/* Their names, as options take them: f32 is DEV_NEAR. */
+#define DEV_PRECISIONS "f32|q8"
 
 struct dev_ops {
 	const char *name;
@@ -82,9 +94,11 @@ struct dev_ops {
 	            const float *b, size_t ldb, float beta, float *c,
 	            size_t ldc, struct err *e);
 
-	/* on: from now on linear keeps f32 exactness, at a price in speed; off:
-	 * as at first. Returns what it was. */
-	int (*exact)(struct dev *d, int on);
+	/* From now on linear keeps this precision. Returns what it was. */
+	enum dev_precision (*precision)(struct dev *d, enum dev_precision p);
+	/* Whether linear, as it is now, does better with weights of this type
+	 * as they are stored than as f32. */
+	int (*as_stored)(const struct dev *d, enum dtype t);
 
 	/* out[n,d_out] = x[n,d_in] W^T + bias, for each of `count` weights over
 	 * the same x. */
@@ -142,6 +156,8 @@ struct dev_ops {
 };
 
 const struct dev_ops *dev_ops(const struct dev *d);
+/* One of DEV_PRECISIONS. To be set before weights are loaded. */
+void dev_set_precision(struct dev *d, const char *name);
 struct par *dev_par(const struct dev *d);	/* the CPU's pool */
 
 #endif

@@ -95,13 +95,20 @@ size_t dev_cpu_grain(size_t row_values)
 	return rows ? rows : 1;
 }
 
-static int cpu_exact(struct dev *d, int on)
+static enum dev_precision cpu_precision(struct dev *d, enum dev_precision p)
 {
 	struct dev_cpu *c = (struct dev_cpu *)d;
-	int was = c->exact;
+	enum dev_precision was = c->precision;
 
-	c->exact = on;
+	c->precision = p;
 	return was;
+}
+
+static int cpu_as_stored(const struct dev *d, enum dtype t)
+{
+	const struct dev_cpu *c = (const struct dev_cpu *)d;
+
+	return c->precision == DEV_Q8 && c->q8 && !c->amx && dev_cpu_q8_type(t);
 }
 
 static const struct dev_ops ops = {
@@ -116,7 +123,8 @@ static const struct dev_ops ops = {
 	.copy = cpu_copy,
 	.sync = cpu_sync,
 	.place = cpu_place,
-	.exact = cpu_exact,
+	.precision = cpu_precision,
+	.as_stored = cpu_as_stored,
 	.gemm = dev_cpu_gemm,
 	.linear = dev_cpu_linear,
 	.embed = dev_cpu_embed,
@@ -149,6 +157,7 @@ void dev_cpu_limit(struct dev *d, int level)
 
 	c->amx = level > 2 && dev_cpu_amx_ready();
 	c->mm = dev_cpu_mm_level(level);
+	c->q8 = dev_cpu_q8_level(level);
 	c->coarse = dev_cpu_tc_coarse_level(level);
 	for (c->vec = NULL; !c->vec; level--)
 		c->vec = vec_level(level > 2 ? 2 : level);

@@ -11,6 +11,7 @@
 #include "dev_attr.h"
 #include "dev_back.h"
 #include "dev_cpu_mm.h"
+#include "dev_cpu_q8.h"
 #include "dev_impl.h"
 #include "dev_tc.h"
 
@@ -18,10 +19,11 @@ struct dev_cpu {
 	struct dev base;
 	const struct vec_ops *vec;
 	int amx;		/* dev_cpu_amx.h may be used */
-	int exact;		/* but not now: dev_ops.exact */
+	enum dev_precision precision;
 	const struct dev_cpu_mm *mm;	/* or NULL: BLAS instead */
+	const struct dev_cpu_q8 *q8;			/* or NULL */
 	const struct dev_cpu_tc_coarse *coarse;		/* likewise */
-	uint16_t *packed;	/* operands packed for one of the two */
+	uint16_t *packed;	/* operands packed for one of them */
 	size_t packed_cap;
 	char **scratch;		/* one block per thread */
 	size_t scratch_bytes;	/* of each */

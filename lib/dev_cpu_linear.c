@@ -3,8 +3,8 @@
  *
  * By the number of rows: a few rows are bound by reading the weight, so each of
  * its rows is read once, in its stored type, and meets every row of x; more go
- * through AMX where there is one, else through the tiles of dev_cpu_mm.h, and
- * on other processors through BLAS.
+ * through AMX where there is one, else through the tiles of dev_cpu_mm.h (or,
+ * where rows may be rounded, dev_cpu_q8.h), and on other processors through BLAS.
  *
  * Nothing packed outlives a call: x is packed whole (as many floats as it has),
  * weights a round at a time (MM_ROUND_BYTES), which for hundreds of rows costs
@@ -12,8 +12,8 @@
  */
 #include <string.h>
 
-#include "dev_cpu.h"
 #include "dev_cpu_amx.h"
+#include "dev_cpu_linear.h"
 #include "mem.h"
 
 enum {
@@ -31,19 +31,10 @@ enum {
 	MM_ROUND_BYTES = 32 << 20	/* of packed weights, about */
 };
 
-struct linear {
-	struct dev_cpu *dev;
-	const float *x;
-	size_t n, d_in;
-	const struct dev_linear *l;
-	size_t count;
-};
-
-/* Item i of a row of weights cut into pieces of `piece` rows, n_parts items a
- * piece: the weight and the first row of its piece. */
-static const struct dev_linear *find_piece(const struct linear *g, size_t item,
-                                           size_t piece, size_t n_parts,
-                                           size_t *row, size_t *part)
+const struct dev_linear *dev_cpu_linear_piece(const struct linear *g,
+                                              size_t item, size_t piece,
+                                              size_t n_parts, size_t *row,
+                                              size_t *part)
 {
 	const struct dev_linear *l = g->l;
 	size_t n;
@@ -58,7 +49,7 @@ static const struct dev_linear *find_piece(const struct linear *g, size_t item,
 	return l;
 }
 
-static size_t count_pieces(const struct linear *g, size_t piece)
+size_t dev_cpu_linear_pieces(const struct linear *g, size_t piece)
 {
 	size_t i, n = 0;
 
@@ -75,8 +66,8 @@ static void few_item(void *ctx, size_t item, int thread)
 	const struct vec_ops *vec = g->dev->vec;
 	float *f32 = dev_cpu_scratch(g->dev, thread);
 	size_t j, part, i, end, d_in = g->d_in;
-	const struct dev_linear *l = find_piece(g, item, DOT_ROWS, 1, &j,
-	                                        &part);
+	const struct dev_linear *l = dev_cpu_linear_piece(g, item, DOT_ROWS, 1,
+	                                                  &j, &part);
 	size_t d_out = l->w->shape[0];
 
 	for (end = d_out - j < DOT_ROWS ? d_out : j + DOT_ROWS; j < end; j++) {
@@ -97,7 +88,7 @@ static int few_rows(struct linear *g, struct err *e)
 {
 	if (dev_cpu_scratch_need(g->dev, g->d_in * sizeof(float), e) < 0)
 		return -1;
-	par_for(g->dev->base.pool, count_pieces(g, DOT_ROWS), few_item, g);
+	par_for(g->dev->base.pool, dev_cpu_linear_pieces(g, DOT_ROWS), few_item, g);
 	return 0;
 }
 
@@ -161,8 +152,8 @@ static void amx_item(void *ctx, size_t item, int thread)
 {
 	const struct amx *a = ctx;
 	size_t j0, part, j, r, end;
-	const struct dev_linear *l = find_piece(&a->g, item, a->panel,
-	                                        a->n_parts, &j0, &part);
+	const struct dev_linear *l = dev_cpu_linear_piece(&a->g, item,
+		a->panel, a->n_parts, &j0, &part);
 	size_t d_out = l->w->shape[0];
 	size_t width = d_out - j0 < a->panel ? d_out - j0 : a->panel;
 	int parts = l->w->type == DT_BF16 ? 1 : 2;
@@ -211,7 +202,7 @@ static int amx(const struct linear *g, struct err *e)
 	             groups * a.left_step, sizeof(*a.g.dev->packed), e) < 0)
 		return -1;
 	par_for(g->dev->base.pool, groups, pack_left_item, &a);
-	par_for(g->dev->base.pool, count_pieces(g, a.panel) * a.n_parts,
+	par_for(g->dev->base.pool, dev_cpu_linear_pieces(g, a.panel) * a.n_parts,
 	        amx_item, &a);
 	return 0;
 }
@@ -256,9 +247,8 @@ static void mm_right_item(void *ctx, size_t item, int thread)
 {
 	const struct mm *a = ctx;
 	size_t nr = a->mm->nr, d_in = a->g.d_in, j, part, n;
-	const struct dev_linear *l = find_piece(&a->g, a->first * (MM_COLS / nr)
-	                                        + item, MM_COLS, MM_COLS / nr,
-	                                        &j, &part);
+	const struct dev_linear *l = dev_cpu_linear_piece(&a->g, a->first *
+		(MM_COLS / nr) + item, MM_COLS, MM_COLS / nr, &j, &part);
 	float *out = a->right + item * d_in * nr;
 	const float *rows;
 
@@ -281,9 +271,8 @@ static void mm_item(void *ctx, size_t item, int thread)
 	size_t mr = a->mm->mr, nr = a->mm->nr, d_in = a->g.d_in;
 	size_t g0 = item / a->count * a->group_rows, j, part, k0, k, i;
 	size_t r = g0 * mr, m = a->group_rows * mr;
-	const struct dev_linear *l = find_piece(&a->g, a->first + item %
-	                                        a->count, MM_COLS, 1, &j,
-	                                        &part);
+	const struct dev_linear *l = dev_cpu_linear_piece(&a->g, a->first +
+		item % a->count, MM_COLS, 1, &j, &part);
 	size_t d_out = l->w->shape[0];
 	size_t n = d_out - j < MM_COLS ? d_out - j : MM_COLS;
 	const float *right = a->right + item % a->count * MM_COLS * d_in;
@@ -307,7 +296,7 @@ static int mm(const struct linear *g, struct err *e)
 	struct dev_cpu *c = g->dev;
 	struct mm a = { .g = *g, .mm = c->mm };
 	size_t mr = a.mm->mr, nr = a.mm->nr, d_in = g->d_in, blocks, bytes;
-	size_t pieces = count_pieces(g, MM_COLS), round;
+	size_t pieces = dev_cpu_linear_pieces(g, MM_COLS), round;
 
 	blocks = (d_in + MM_K - 1) / MM_K;
 	a.k_block = (d_in + blocks - 1) / blocks;
@@ -368,9 +357,11 @@ int dev_cpu_linear(struct dev *d, const float *x, size_t n,
 			return -1;
 	if (n <= FEW_ROWS)
 		return few_rows(&g, e);
-	if (g.dev->amx && !g.dev->exact && n >= AMX_MIN_ROWS &&
-	    g.d_in >= AMX_MIN_IN)
+	if (g.dev->amx && g.dev->precision != DEV_EXACT &&
+	    n >= AMX_MIN_ROWS && g.d_in >= AMX_MIN_IN)
 		return amx(&g, e);
+	if (dev_cpu_q8_fits(&g))
+		return dev_cpu_q8_linear(&g, e);
 	if (g.dev->mm && g.d_in)
 		return mm(&g, e);
 	for (i = 0; i < count; i++)

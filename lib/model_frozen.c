@@ -106,7 +106,8 @@ int model_frozen_set(struct model_frozen *f, const uint32_t *ids, size_t n,
 	const size_t start[2] = { 0, n };
 	const struct model_batch b = { ids, n, start, 1 };
 	struct model_run *run = NULL;
-	int rc = -1, was;
+	enum dev_precision was;
+	int rc = -1;
 
 	keep_free(f);
 	if (n == 0)
@@ -119,9 +120,9 @@ int model_frozen_set(struct model_frozen *f, const uint32_t *ids, size_t n,
 	memcpy(f->ids, ids, n * sizeof(*ids));
 	model_run_keep(run, &f->keep);
 	/* one pass that every effect depends on, errors most of all */
-	was = ops(f->m)->exact(f->m->dev, 1);
+	was = ops(f->m)->precision(f->m->dev, DEV_EXACT);
 	rc = model_forward(run, &b, (int)c->n_layers - 1, tap, ctx, e);
-	ops(f->m)->exact(f->m->dev, was);
+	ops(f->m)->precision(f->m->dev, was);
 	if (rc)
 		goto done;
 	rc = -1;

@@ -198,12 +198,15 @@ static int matrix(struct load *l, const char *name, size_t rows, size_t cols,
 {
 	const struct tensor *t = get(l, name, rows, cols);
 	void *mine;
+	int expand;
 
 	if (!t)
 		return -1;
-	if (d_head || (l->expand && t->type != DT_F32) ||
+	expand = l->expand && !dev_ops(l->m->dev)->as_stored(l->m->dev,
+	                                                     t->type);
+	if (d_head || (expand && t->type != DT_F32) ||
 	    (t->type == DT_F32 && (uintptr_t)t->data % sizeof(float) != 0))
-		return rearrange(l, t, cols, d_head, l->expand ||
+		return rearrange(l, t, cols, d_head, expand ||
 		                 t->type == DT_F32, out);
 	*out = *t;
 	if (dev_ops(l->m->dev)->place(l->m->dev, out, &mine, l->e) < 0)

@@ -273,6 +273,8 @@ static int open_fused(struct rows *r, struct stream_in *in, struct err *e)
 	if (!r->o->model)
 		return err_set(e, ERR_USAGE, "tokens on standard input need "
 		               "--model");
+	if (r->o->precision)
+		dev_set_precision(r->dev, r->o->precision);
 	if (!(r->model = model_open(r->o->model, r->dev, &r->o->log, e)))
 		return -1;
 	c = model_cfg(r->model);
@@ -284,10 +286,11 @@ static int open_fused(struct rows *r, struct stream_in *in, struct err *e)
 	if (r->room < r->o->forward)
 		r->room = r->o->forward;
 	snprintf(r->input, sizeof(r->input), "tokens/1 of tokenizer %s through "
-	         "model %s by %zu, site %s, skip %zu",
+	         "model %s by %zu%s, site %s, skip %zu",
 	         r->thead.tokenizer[0] ? r->thead.tokenizer : "unknown",
-	         c->fingerprint, r->room, REC_SITE_MLP,
-	         r->o->skip);
+	         c->fingerprint, r->room,
+	         r->o->precision && strcmp(r->o->precision, "q8") == 0
+	         ? " in q8" : "", REC_SITE_MLP, r->o->skip);
 	r->d_in = r->d_out = c->d_model;
 	if (!(r->pass = model_run_new(r->model, r->room, e)) ||
 	    !(r->ids = mem_array(r->room, sizeof(*r->ids), e)) ||

@@ -1,7 +1,7 @@
 /*
  * forward: seconds of a batched forward pass beside the machine's own sgemm.
  *
- *   forward MODEL THREADS N_SEQS LEN
+ *   forward MODEL THREADS N_SEQS LEN [q8]
  *
  * For each line on stdin runs, in turn, a matrix product through BLAS' own
  * threads and a forward pass over N_SEQS random sequences of LEN tokens
@@ -56,14 +56,19 @@ int main(int argc, char **argv)
 	double flop;
 	int threads, ch;
 
-	if (argc != 5)
+	if (argc < 5)
 		return 2;
 	threads = atoi(argv[2]);
 	b.n_seqs = (size_t)atol(argv[3]);
 	len = (size_t)atol(argv[4]);
 	b.n = b.n_seqs * len;
-	if (!(d = dev_open("cpu", threads, &e)) ||
-	    !(m = model_open(argv[1], d, NULL, &e)) ||
+	if (!(d = dev_open("cpu", threads, &e))) {
+		fprintf(stderr, "%s\n", e.msg);
+		return 1;
+	}
+	if (argc > 5)
+		dev_ops(d)->precision(d, DEV_Q8);
+	if (!(m = model_open(argv[1], d, NULL, &e)) ||
 	    !(r = model_run_new(m, b.n, &e)) ||
 	    !(ids = mem_array(b.n, sizeof(*ids), &e)) ||
 	    !(start = mem_array(b.n_seqs + 1, sizeof(*start), &e)) ||

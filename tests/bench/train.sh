@@ -1,8 +1,9 @@
 #!/bin/bash
 # Training: the encoder's and the step's rate beside the machine's sgemm, and
 # tctrain beside sparsify on SmolLM2, one layer and all of them, Adam, k 32, 512
-# tokens a step, the same threads, loading, first steps and saving not counted. CELLS (LAYERS:EXPANSION)
-# says which; sparsify wants 10 GB for all layers at 32.
+# tokens a step, the same threads, loading, first steps and saving not counted. CELLS
+# (LAYERS:EXPANSION[:PRECISION of the model's pass]) says which; sparsify wants 10 GB for all
+# layers at 32, and is asked once where two cells differ in precision alone.
 # ORACLE_PYTHON names sparsify's Python; CPUTIME=1: see tests/lib/trainbench.sh.
 set -u
 # shellcheck source=tests/lib/trainbench.sh
@@ -31,16 +32,18 @@ theirs() {	# LAYERS TOKENS EXPANSION -> tokens/s
 	[ "${wall-}" ] || return 1
 	if [ "${CPUTIME-}" ]; then rate "$n" "$cpu / $threads"; else rate "$n" "$wall"; fi
 }
-for cell in ${CELLS:-15:8 all:8 all:32}; do
-	layers=${cell%:*} x=${cell#*:}
+asked=
+for cell in ${CELLS:-15:8 all:8 all:8:q8 all:32 all:32:q8}; do
+	IFS=: read -r layers x precision <<<"$cell"
 	n=$([ "$layers" = all ] && echo 8192 || echo 32768)
-	a=$(train_rate "$layers" "${TOKENS:-$n}" "$x" 32 "$threads") || { echo '# tctrain failed'; exit 1; }
+	a=$(train_rate "$layers" "${TOKENS:-$n}" "$x" 32 "$threads" "$precision") || { echo '# tctrain failed'; exit 1; }
 	if [ -z "${ORACLE_PYTHON-}" ]; then
 		line "train.tctrain $cell" "$a tok/s" - - - 'ORACLE_PYTHON not given: sparsify left out'
 		continue
 	fi
-	b=$(theirs "$layers" "$([ "$layers" = all ] && echo 1536 || echo 4608)" "$x") ||
+	[ "$asked" = "$layers:$x" ] || b=$(theirs "$layers" "$([ "$layers" = all ] && echo 1536 || echo 4608)" "$x") ||
 		{ echo '# sparsify failed:'; tail -n 3 "$scratch/log" | sed 's/^/# /'; continue; }
+	asked=$layers:$x
 	line "train.tctrain $cell" "$a tok/s" "$b tok/s" "$(awk "BEGIN { printf \"%.1f\", $a / $b }")" \
 		"$([ "$layers" = all ] && echo 5 || echo 2)" "sparsify, Adam, layers:expansion $cell"
 done

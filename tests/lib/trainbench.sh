@@ -27,10 +27,10 @@ train_begin() {	# model and tokens
 	"$ROOT/tests/lib/acts.py" tokens $ctx <"$scratch/lists" >"$scratch/t.tok"
 }
 
-train_rate() {	# LAYERS TOKENS EXPANSION K THREADS -> tokens/s
+train_rate() {	# LAYERS TOKENS EXPANSION K THREADS [PRECISION] -> tokens/s
 	local TIMEFORMAT='%U %S' cpu
 	cpu=$( { time "$BIN/tctrain" --model "$model" --layers "$1" -x "$3" -k "$4" -b 512 -n "$2" --start-tokens 2048 --end-tokens 0 \
-		--skip 0 --save-every 0 --threads "$5" --out "$scratch/out" --metrics "$scratch/m" \
+		--skip 0 --save-every 0 --threads "$5" --precision "${6:-f32}" --out "$scratch/out" --metrics "$scratch/m" \
 		<"$scratch/t.tok" 2>"$scratch/err" >&2; } 2>&1) || return 1
 	if [ "${CPUTIME-}" ]; then rate "$2" "(${cpu/ / + }) / $5"
 	else jq -n --argjson half $(($2 / 2)) '[inputs | select(.time) | { n: .tokens, s: (.tokens / .time.tokens_per_s) }] |

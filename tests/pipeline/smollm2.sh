@@ -14,4 +14,16 @@ check "transcoders of two layers, better than nothing in their place" jq -e \
 	'[.layers[].layer] == [9, 20] and all(.layers[]; .fvu < 0.8 and .ce_increase < .mean_ce_increase)' "$D/eval.json"
 check "the model speaks" jq -e '.generations[2].original.text | test("Paris")' "$D/eval.json"
 check "plots are pictures" bash -c 'for f in loss latents ce; do [ "$(head -c 4 "$1/$f.png" | tail -c 3)" = PNG ] || exit 1; done' - "$D"
+
+# --precision q8: stored and fused the same, whatever the threads, and near f32
+train() { "$BIN/tctrain" -x 1 -k 16 -b 256 -n 1024 --skip 1 --start-tokens 256 --end-tokens 0 --seed 3 --out "$S/$1" --metrics "$S/$1.jsonl" "${@:2}"; }
+fused() { train "$1" --model "$gguf" --layers 9 --precision "$1" <"$D/train.tok"; }
+stored() {
+	"$BIN/actdump" --model "$gguf" --layers 9 --skip 1 --dtype f32 --precision q8 --threads 1 <"$D/train.tok" | train stored &&
+		cmp "$S/q8/layers.9.mlp/sae.safetensors" "$S/stored/layers.9.mlp/sae.safetensors"
+}
+check "trains on the model in f32 and in q8" eval 'fused f32 && fused q8'
+check "q8: stored and fused give the same bytes" stored
+check "q8: an error near f32's, not the same" jq -n --slurpfile a "$S/f32.jsonl" --slurpfile b "$S/q8.jsonl" -e \
+	'[$a, $b] | map(.[-1].fvu) | .[0] != .[1] and (.[0] - .[1] | fabs) < 0.01'
 exit $rc

@@ -238,10 +238,12 @@ static void linear_is_exact_to_its_promise(void **state)
 			worst = fmax(worst, fabs(l.out[i] - want[i]));
 		assert_true(worst < 1e-5 * norms);
 		/* or f32 exactness, where that is asked for */
-		assert_int_equal(dev_ops(devs[0])->exact(devs[0], 1), 0);
+		assert_int_equal(dev_ops(devs[0])->precision(devs[0],
+			DEV_EXACT), DEV_NEAR);
 		assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, N, &l, 1,
 		                                          &e), 0);
-		assert_int_equal(dev_ops(devs[0])->exact(devs[0], 0), 1);
+		assert_int_equal(dev_ops(devs[0])->precision(devs[0],
+			DEV_NEAR), DEV_EXACT);
 		for (worst = 0, i = 0; i < N * OUT; i++)
 			worst = fmax(worst, fabs(l.out[i] - want[i]));
 		assert_true(worst < 1e-7 * norms);

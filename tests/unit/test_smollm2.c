@@ -165,11 +165,85 @@ static void greedy_continuations_equal_transformers(void **state)
 	mem_free(logits);
 }
 
+/* What a pass rounded to 8 bits is off by: the golden cross-entropy, and the
+ * lengths of what enters and leaves the MLPs. */
+struct off {
+	const json_t *prompt;
+	double sum;
+	size_t n;
+};
+
+static int add_off(void *ctx, int layer, const float *x, float *y, size_t n,
+                   struct err *err)
+{
+	static const char *const key[2] = { "mlp_in_norm", "mlp_out_norm" };
+	struct off *o = ctx;
+	size_t d = model_cfg(model)->d_model, i, k;
+
+	(void)err;
+	for (k = 0; k < 2; k++)
+		for (i = 0; i < n; i++, o->n++)
+			o->sum += fabs(norm((k ? y : x) + i * d, d) / number(
+				json_array_get(json_object_get(o->prompt,
+				key[k]), (size_t)layer), i) - 1);
+	return 0;
+}
+
+static void q8_is_near(void **state)
+{
+	const json_t *prompts = json_object_get(golden, "prompts"), *p;
+	struct dev *d = dev_open("cpu", par_cores(), &e);
+	char path[SMOLLM2_PATH];
+	struct model *m;
+	struct model_run *r;
+	struct model_ref *ref;
+	uint32_t ids[MAX_IDS], targets[MAX_IDS];
+	double ce[MAX_IDS], sum;
+	size_t i, j, n;
+
+	(void)state;
+	assert_non_null(d);
+	assert_int_equal(smollm2_path(path), 0);
+	dev_set_precision(d, "q8");
+	m = model_open(path, d, NULL, &e);
+	assert_non_null(m);
+	r = model_run_new(m, MAX_IDS, &e);
+	ref = model_ref_new(m, MAX_IDS, &e);
+	assert_non_null(r);
+	assert_non_null(ref);
+	json_array_foreach(prompts, i, p) {
+		size_t start[2] = { 0, 0 };
+		struct model_batch b = { ids, 0, start, 1 };
+		struct off o = { .prompt = p };
+
+		n = b.n = start[1] = get_ids(json_object_get(p, "ids"), ids);
+		assert_int_equal(model_forward(r, &b, (int)model_cfg(m)->
+			n_layers - 1, add_off, &o, &e), 0);
+		for (j = 0; j < n; j++)
+			targets[j] = j + 1 < n ? ids[j + 1] : UINT32_MAX;
+		assert_int_equal(model_ref_set(ref, r, model_resid(r), n,
+		                               targets, ce, &e), 0);
+		for (j = 0, sum = 0; j + 1 < n; j++)
+			sum += ce[j];
+		sum = sum / (double)(n - 1) - json_number_value(
+			json_object_get(p, "ce_nats"));
+		assert_true(o.sum / (double)o.n < 0.02);
+		assert_true(fabs(sum) < 0.05);
+		print_message("lengths %.4f, cross-entropy %+.4f\n",
+		              o.sum / (double)o.n, sum);
+	}
+	model_ref_free(ref);
+	model_run_free(r);
+	model_free(m);
+	dev_free(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(prompts_equal_transformers),
 		cmocka_unit_test(greedy_continuations_equal_transformers),
+		cmocka_unit_test(q8_is_near),
 	};
 
 	return cmocka_run_group_tests(tests, open_model, close_model);

@@ -1,0 +1,186 @@
+/*
+ * Linear maps of rows rounded to 8 bits (dev_cpu_q8.h): packs x whole, weights
+ * a round at a time, and multiplies tile by tile, as the f32 tiles of
+ * dev_cpu_linear.c do.
+ */
+#include <string.h>
+
+#include "dev_cpu_linear.h"
+#include "mem.h"
+#include "vec.h"
+
+enum {
+	ROWS = 198,		/* rows of x per item, about: second cache */
+	COLS = 384,		/* rows of a weight per item: a multiple of nr */
+	DEPTH = 24,		/* blocks multiplied at a time: a panel's stay */
+				/* in the first cache */
+	ROUND_BYTES = 16 << 20,	/* of packed weights, about */
+	MAX_MR = 16, MAX_NR = 32	/* of any table */
+};
+
+struct q8 {
+	struct linear g;
+	const struct dev_cpu_q8 *t;
+	size_t blocks;			/* of a row */
+	size_t n_groups, group_rows;	/* groups of x's rows; of an item */
+	size_t first, count;		/* pieces of weights in this round */
+	float *left_scale, *right_scale;
+	int8_t *left;
+	uint8_t *right;
+};
+
+const struct dev_cpu_q8 *dev_cpu_q8_level(int level)
+{
+#if defined(__x86_64__)
+	if (level >= 1 && vec_level(1) && __builtin_cpu_supports("fma"))
+		return &dev_cpu_q8_avx2;
+#endif
+	(void)level;
+	return NULL;
+}
+
+int dev_cpu_q8_fits(const struct linear *g)
+{
+	size_t i;
+
+	if (!g->dev->q8 || g->dev->precision != DEV_Q8 || !g->d_in)
+		return 0;
+	for (i = 0; i < g->count; i++)
+		if (!dev_cpu_q8_type(g->l[i].w->type))
+			return 0;
+	return 1;
+}
+
+static void left_range(void *ctx, size_t first, size_t count)
+{
+	const struct q8 *a = ctx;
+	size_t mr = a->t->mr, d_in = a->g.d_in, i, n;
+
+	for (i = first; i < first + count; i++) {
+		n = a->g.n - i * mr;
+		a->t->pack_left(a->g.x + i * mr * d_in, d_in, n < mr ? n : mr,
+		                a->blocks, a->left + i * mr * d_in,
+		                a->left_scale + i * mr * a->blocks * 2);
+	}
+}
+
+/* One panel of a piece of a weight. */
+static void right_item(void *ctx, size_t item, int thread)
+{
+	const struct q8 *a = ctx;
+	size_t nr = a->t->nr, per = COLS / nr, j, part, n, row_bytes;
+	const struct dev_linear *l = dev_cpu_linear_piece(&a->g, a->first * per
+	                                                  + item, COLS, per,
+	                                                  &j, &part);
+
+	(void)thread;
+	j += part * nr;
+	if (j >= l->w->shape[0])
+		return;
+	n = l->w->shape[0] - j < nr ? l->w->shape[0] - j : nr;
+	row_bytes = a->blocks * dtype_block_bytes(l->w->type);
+	a->t->pack_right(l->w->type, (const uint8_t *)l->w->data + j *
+	                 row_bytes, row_bytes, n, a->blocks,
+	                 a->right + item * nr * a->g.d_in,
+	                 a->right_scale + item * nr * a->blocks * 2);
+}
+
+/* c[m, n] of a group and a panel, from a block on; tiles over the edge go
+ * through a copy. */
+static void put_tile(const struct q8 *a, size_t group, size_t panel,
+                     size_t from, size_t m, size_t n, float *c, size_t ldc)
+{
+	size_t mr = a->t->mr, nr = a->t->nr, i;
+	size_t k = a->blocks - from < DEPTH ? a->blocks - from : DEPTH;
+	size_t l = group * a->blocks + from, r = panel * a->blocks + from;
+	float edge[MAX_MR * MAX_NR], *to = c;
+	size_t ld = ldc;
+
+	if (m < mr || n < nr) {
+		to = edge;
+		ld = nr;
+		for (i = 0; from && i < m; i++)
+			memcpy(edge + i * nr, c + i * ldc, n * sizeof(*c));
+	}
+	a->t->tile(a->left + l * mr * Q8_BLOCK, a->left_scale + l * mr * 2,
+	           a->right + r * nr * Q8_BLOCK, a->right_scale + r * nr * 2, k,
+	           to, ld, from > 0);
+	for (i = 0; to == edge && i < m; i++)
+		memcpy(c + i * ldc, edge + i * nr, n * sizeof(*c));
+}
+
+static void product_item(void *ctx, size_t item, int thread)
+{
+	const struct q8 *a = ctx;
+	size_t mr = a->t->mr, nr = a->t->nr, j, part, from, p, i, m;
+	size_t g0 = item / a->count * a->group_rows, g;
+	size_t g1 = g0 + a->group_rows;
+	const struct dev_linear *l = dev_cpu_linear_piece(&a->g, a->first +
+		item % a->count, COLS, 1, &j, &part);
+	size_t d_out = l->w->shape[0];
+	size_t n = d_out - j < COLS ? d_out - j : COLS;
+	size_t panel = item % a->count * (COLS / nr);
+
+	(void)thread;
+	if (g1 > a->n_groups)
+		g1 = a->n_groups;
+	for (from = 0; from < a->blocks; from += DEPTH)
+		for (p = 0; p < n; p += nr)
+			for (g = g0; g < g1; g++) {
+				m = a->g.n - g * mr;
+				put_tile(a, g, panel + p / nr, from,
+				         m < mr ? m : mr,
+				         n - p < nr ? n - p : nr,
+				         l->out + g * mr * d_out + j + p,
+				         d_out);
+			}
+	for (i = g0 * mr; l->bias && i < g1 * mr && i < a->g.n; i++)
+		a->g.dev->vec->axpy(1, l->bias + j, l->out + i * d_out + j, n);
+}
+
+/* A part of the packed operands' memory; bytes in multiples of 64. */
+static void *cut(uint8_t **at, size_t bytes)
+{
+	void *p = *at;
+
+	*at += (bytes + 63) / 64 * 64;
+	return p;
+}
+
+int dev_cpu_q8_linear(const struct linear *g, struct err *e)
+{
+	struct dev_cpu *c = g->dev;
+	struct q8 a = { .g = *g, .t = c->q8, .blocks = g->d_in / Q8_BLOCK };
+	size_t mr = a.t->mr, nr = a.t->nr, d_in = g->d_in, items, round, bytes;
+	size_t pieces = dev_cpu_linear_pieces(g, COLS), left, right;
+	uint8_t *at;
+
+	a.n_groups = (g->n + mr - 1) / mr;
+	items = (a.n_groups + ROWS / mr - 1) / (ROWS / mr);
+	a.group_rows = (a.n_groups + items - 1) / items;
+	round = ROUND_BYTES / COLS / d_in;
+	if (round < 1)
+		round = 1;
+	if (round > pieces)
+		round = pieces;
+	left = a.n_groups * mr;
+	right = round * COLS;
+	/* a byte a value and two floats a block, each part rounded to 64 */
+	bytes = (left + right) * (d_in + a.blocks * 2 * sizeof(float)) + 4 * 64;
+	if (mem_grow(&c->packed, &c->packed_cap, bytes / sizeof(*c->packed) + 1,
+	             sizeof(*c->packed), e) < 0)
+		return -1;
+	at = (uint8_t *)c->packed;
+	a.left = cut(&at, left * d_in);
+	a.left_scale = cut(&at, left * a.blocks * 2 * sizeof(float));
+	a.right = cut(&at, right * d_in);
+	a.right_scale = cut(&at, right * a.blocks * 2 * sizeof(float));
+	dev_cpu_ranges(c, a.n_groups, 1 + dev_cpu_grain(mr * d_in), left_range,
+	               &a);
+	for (; a.first < pieces; a.first += a.count) {
+		a.count = pieces - a.first < round ? pieces - a.first : round;
+		par_for(c->base.pool, a.count * (COLS / nr), right_item, &a);
+		par_for(c->base.pool, items * a.count, product_item, &a);
+	}
+	return 0;
+}

@@ -1,0 +1,68 @@
+/*
+ * dev_cpu_q8: products of rows rounded to 8 bits with weights stored in 4, for
+ * linear under DEV_Q8 (dev.h).
+ *
+ * Both come in blocks of 32 values along a row. A weight's is s u + m with u in
+ * [0, 15] (GGML's Q4_1; in Q4_0 m = -8 s), a row's becomes d q with
+ *
+ *   d = max |x| / 127,	q = x / d rounded to even, |q| <= 127
+ *
+ * (GGML's Q8_1 rounds so, see quantize_row_q8_1_ref), and a product is
+ *
+ *   sum of x w = sum over blocks of  s d (sum of q u) + m d (sum of q).
+ *
+ * The sums in brackets are of integers, exact: two products of a byte each fit
+ * a 16-bit lane, |q u + q' u'| <= 3810, and so do eight such pairs, which is a
+ * block over four lanes of one row, 8 3810 < 2^15. From there on in f32, block
+ * by block in order:
+ *
+ *   out = fma(m, d (sum of q), fma(s (sum of q u), d, out))
+ *
+ * A block that holds a value that is no number, or infinite, makes d NaN; one
+ * below 2^-100 everywhere counts as zeros.
+ *
+ * Layout, four values of a row side by side as the instruction wants them: a
+ * group of mr rows of x is int8 [block][8][mr][4] with scales [block][mr][2] =
+ * (d, d sum of q), a panel of nr rows of a weight uint8 [block][8][nr][4] with
+ * [block][2][nr] = s, m. Missing rows are zeros.
+ */
+#ifndef R1_DEV_CPU_Q8_H
+#define R1_DEV_CPU_Q8_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tensor.h"
+
+enum { Q8_BLOCK = 32 };
+
+struct dev_cpu_q8 {
+	size_t mr, nr;
+
+	/* n <= mr rows of `blocks` blocks, ld values apart. */
+	void (*pack_left)(const float *x, size_t ld, size_t n, size_t blocks,
+	                  int8_t *out, float *scale);
+	/* n <= nr rows of a weight of type t (dev_cpu_q8_type), row_bytes
+	 * apart. */
+	void (*pack_right)(enum dtype t, const uint8_t *w, size_t row_bytes,
+	                   size_t n, size_t blocks, uint8_t *out, float *scale);
+	/* c[mr, nr] = a group times a panel, over `blocks` blocks, or with
+	 * `add` that added to what is there, as the chain above. */
+	void (*tile)(const int8_t *left, const float *left_scale,
+	             const uint8_t *right, const float *right_scale,
+	             size_t blocks, float *c, size_t ldc, int add);
+};
+
+/* Whether weights of this type can be multiplied so. */
+static inline int dev_cpu_q8_type(enum dtype t)
+{
+	return t == DT_Q4_0 || t == DT_Q4_1;
+}
+
+/* The table for a vec_level, NULL where there is none. */
+const struct dev_cpu_q8 *dev_cpu_q8_level(int level);
+#if defined(__x86_64__)
+extern const struct dev_cpu_q8 dev_cpu_q8_avx2;
+#endif
+
+#endif

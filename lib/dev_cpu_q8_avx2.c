@@ -1,0 +1,217 @@
+/* dev_cpu_q8 for AVX2: tiles of 6 x 16, twelve sums in sixteen registers. */
+#include "dev_cpu_q8.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#define VEC_W 8
+#include "dev_cpu_flip.h"
+
+enum { MR = 6, NR = 16, QUADS = Q8_BLOCK / 4 };
+
+/* ---- packing ---- */
+
+/* The largest of eight numbers from 0 on. */
+INLINE int32_t largest(__m256i v)
+{
+	__m128i m = _mm_max_epi32(_mm256_castsi256_si128(v),
+	                          _mm256_extracti128_si256(v, 1));
+
+	m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+	return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
+}
+
+/* A block of x as integers; d and d times their sum to scale[2]. */
+INLINE __m256i round_block(const float *x, float scale[2])
+{
+	const __m256i size = _mm256_set1_epi32(0x7fffffff);
+	__m256i q[4], sums, top = _mm256_setzero_si256();
+	__m256 factor;
+	__m128i s;
+	int32_t bits;
+	float most;
+	int i;
+
+	/* sizes of floats order as their bits do, those of no numbers last */
+	for (i = 0; i < 4; i++)
+		top = _mm256_max_epi32(top, _mm256_and_si256(size,
+			_mm256_loadu_si256((const void *)(x + 8 * i))));
+	bits = largest(top);
+	memcpy(&most, &bits, sizeof(most));
+	if (!(most < __builtin_inff())) {
+		scale[0] = scale[1] = __builtin_nanf("");
+		return _mm256_setzero_si256();
+	}
+	scale[0] = most / 127;
+	factor = _mm256_set1_ps(most > 0x1p-100f ? 127 / most : 0);
+	for (i = 0; i < 4; i++)
+		q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(
+			x + 8 * i), factor));
+	q[0] = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]),
+	                          _mm256_packs_epi32(q[2], q[3]));
+	/* packs works on halves: fours of values come out as 0 2 4 6 1 3 5 7 */
+	q[0] = _mm256_permutevar8x32_epi32(q[0], _mm256_setr_epi32(0, 4, 1, 5,
+	                                                           2, 6, 3, 7));
+	sums = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1),
+	                                              q[0]),
+	                         _mm256_set1_epi16(1));
+	s = _mm_add_epi32(_mm256_castsi256_si128(sums),
+	                  _mm256_extracti128_si256(sums, 1));
+	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+	scale[1] = scale[0] * (float)_mm_cvtsi128_si32(s);
+	return q[0];
+}
+
+static void pack_left(const float *x, size_t ld, size_t n, size_t blocks,
+                      int8_t *out, float *scale)
+{
+	vf r[8];
+	size_t b, i;
+
+	for (b = 0; b < blocks; b++, out += MR * Q8_BLOCK, scale += 2 * MR) {
+		for (i = 0; i < 8; i++) {
+			r[i] = splat(0);
+			if (i < n)
+				r[i] = (vf)round_block(x + i * ld + b *
+				                       Q8_BLOCK, scale + 2 * i);
+			else if (i < MR)
+				scale[2 * i] = scale[2 * i + 1] = 0;
+		}
+		flip(r);
+		for (i = 0; i < QUADS; i++)
+			memcpy(out + i * 4 * MR, &r[i], 4 * MR);
+	}
+}
+
+/* A block of 4-bit values, one to a byte; its scale and least value. */
+INLINE vf unpack_block(enum dtype t, const uint8_t *p, float *s, float *m)
+{
+	__m128i v = _mm_loadu_si128((const void *)(p + (t == DT_Q4_1 ? 4 : 2)));
+	const __m128i low = _mm_set1_epi8(15);
+	uint16_t h[2];
+
+	memcpy(h, p, sizeof(h));
+	*s = _cvtsh_ss(h[0]);
+	*m = t == DT_Q4_1 ? _cvtsh_ss(h[1]) : -8 * *s;
+	return (vf)_mm256_set_m128i(_mm_and_si128(_mm_srli_epi16(v, 4), low),
+	                            _mm_and_si128(v, low));
+}
+
+static void pack_right(enum dtype t, const uint8_t *w, size_t row_bytes,
+                       size_t n, size_t blocks, uint8_t *out, float *scale)
+{
+	size_t bytes = dtype_block_bytes(t), b, i0, i;
+	vf r[8];
+
+	for (b = 0; b < blocks; b++, out += NR * Q8_BLOCK, scale += 2 * NR)
+		for (i0 = 0; i0 < NR; i0 += 8) {
+			for (i = 0; i < 8; i++) {
+				float *s = scale + i0 + i;
+
+				r[i] = splat(0);
+				s[0] = s[NR] = 0;
+				if (i0 + i < n)
+					r[i] = unpack_block(t, w + (i0 + i) *
+						row_bytes + b * bytes, s,
+						s + NR);
+			}
+			flip(r);
+			for (i = 0; i < QUADS; i++)
+				memcpy(out + (i * NR + i0) * 4, &r[i],
+				       sizeof(r[i]));
+		}
+}
+
+/* ---- products ---- */
+
+INLINE __m256i load(const void *p)
+{
+	return _mm256_loadu_si256(p);
+}
+
+/* Four values of a row for every row of a panel. */
+INLINE __m256i quad(const int8_t *p)
+{
+	int32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return _mm256_set1_epi32(v);
+}
+
+/* The j-th quad's products of pairs, added to those before. */
+INLINE __m256i pairs(int j, __m256i sum, __m256i w, __m256i x)
+{
+	__m256i p = _mm256_maddubs_epi16(w, x);
+
+	if (j > 0)
+		p = _mm256_add_epi16(sum, p);
+	/* or gcc adds a block's up as a tree, for which there are not
+	 * registers enough */
+	__asm__("" : "+x"(p));
+	return p;
+}
+
+static void tile(const int8_t *left, const float *left_scale,
+                 const uint8_t *right, const float *right_scale, size_t blocks,
+                 float *c, size_t ldc, int add)
+{
+	const __m256i ones = _mm256_set1_epi16(1);
+	float out[MR][NR] __attribute__((aligned(32)));
+	int i, j;
+
+	for (i = 0; i < MR; i++) {
+		if (add)
+			memcpy(out[i], c + (size_t)i * ldc, sizeof(out[i]));
+		else
+			memset(out[i], 0, sizeof(out[i]));
+	}
+	for (; blocks; blocks--) {
+		__m256i sum[MR][2];
+
+#pragma GCC unroll 8
+		for (j = 0; j < QUADS; j++) {
+			__m256i w0 = load(right + j * 4 * NR);
+			__m256i w1 = load(right + j * 4 * NR + 32);
+
+#pragma GCC unroll 6
+			for (i = 0; i < MR; i++) {
+				__m256i x = quad(left + (j * MR + i) * 4);
+
+				sum[i][0] = pairs(j, sum[i][0], w0, x);
+				sum[i][1] = pairs(j, sum[i][1], w1, x);
+			}
+		}
+#pragma GCC unroll 2
+		for (j = 0; j < 2; j++) {
+			__m256 s = _mm256_loadu_ps(right_scale + 8 * j);
+			__m256 m = _mm256_loadu_ps(right_scale + NR + 8 * j);
+
+#pragma GCC unroll 6
+			for (i = 0; i < MR; i++) {
+				const float *by = left_scale + 2 * i;
+				__m256 o = _mm256_load_ps(&out[i][8 * j]);
+				__m256 f = _mm256_cvtepi32_ps(
+					_mm256_madd_epi16(sum[i][j], ones));
+
+				o = _mm256_fmadd_ps(_mm256_mul_ps(f, s),
+					_mm256_broadcast_ss(by), o);
+				o = _mm256_fmadd_ps(m,
+					_mm256_broadcast_ss(by + 1), o);
+				_mm256_store_ps(&out[i][8 * j], o);
+			}
+		}
+		left += MR * Q8_BLOCK;
+		left_scale += 2 * MR;
+		right += NR * Q8_BLOCK;
+		right_scale += 2 * NR;
+	}
+	for (i = 0; i < MR; i++)
+		memcpy(c + (size_t)i * ldc, out[i], sizeof(out[i]));
+}
+
+const struct dev_cpu_q8 dev_cpu_q8_avx2 = {
+	MR, NR, pack_left, pack_right, tile
+};
+#endif
