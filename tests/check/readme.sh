@@ -25,4 +25,21 @@ while IFS= read -r line; do
 	then echo "ok readme: ${line%% *} ... ${line##*| }"
 	else sed 's/^/# /' err | head -n 5; echo "not ok readme: $line"; rc=1; fi
 done <lines
+
+# The database's: the rule labels, no tiny model can. A command ends where its quotes do.
+qtok --tokenizer "$M" <corpus.txt >t.tok
+sed -n '/^What the latents do/,/^Requirements/s/^    \([^#].*\)/\1/p' "$readme" |
+	awk '{ all = all (all == "" ? "" : "\n") $0; if (gsub(/"/, "\"", all) % 2 == 0) { printf "%s%c", all, 0; all = "" } }' >queries
+asked=0
+while IFS= read -r -d '' line; do
+	case $line in
+	'labeler -p anthropic'*) continue ;;
+	labeler*) line='labeler -p tokens --tokenizer $M --per-layer 10 --db features.sqlite < e.ex > l.lab 2>/dev/null' ;;
+	*'&& npupload'*) line=${line% && npupload*} ;;
+	esac
+	[[ $line = sqlite3* ]] && asked=$((asked + 1))
+	if bash -o pipefail -c "$line" >out 2>err </dev/null && [ ! -s err ]; then echo "ok readme: ${line%%$'\n'*}"
+	else sed 's/^/# /' err | head -n 5; echo "not ok readme: $line"; rc=1; fi
+done <queries
+[ $asked = 3 ] && [ "$(sqlite3 features.sqlite 'select count(*) from best')" -gt 5 ] || { echo "not ok readme: queries of the database"; rc=1; }
 exit $rc

@@ -35,7 +35,23 @@ ex --top 3 --spare 1 --per-doc 1 --sample 4 --strata 2 --random 3 --before 5 --a
 	--latents <"$w/m.tok" >"$w/lat0"
 ex --top 3 --spare 1 --per-doc 1 --sample 4 --strata 2 --random 3 --before 5 --after 0 --skip 0 --logits 0 \
 	<"$w/m.tok" >"$w/small" && $python tests/lib/examples_ref.py "$w/lat0" "$w/small" || rc=1
+$python tests/lib/decoder_ref.py "$model" "$tc" "$w/one" || rc=1
+q=$golden/tiny-qwen2
+topk-examples --model "$q" --transcoders "$q/transcoders" --logits 3 --near 7 <"$w/t.tok" >"$w/q" && $python tests/lib/decoder_ref.py "$q" "$q/transcoders" "$w/q" || rc=1
 check 'both verify' 'r1cat -v "$w/one" "$w/lat" >/dev/null'
+
+# The last layer's MLP is left out where only its input is wanted. An autoencoder
+# wants its output.
+mkdir "$w/auto" && cp -r "$tc"/layers.[13].mlp "$w/auto" && chmod -R u+w "$w/auto" &&
+	sed -i 's/"transcode": true/"transcode": false/' "$w"/auto/*/cfg.json
+# latents CKPT LAYERS: those of layer 1
+latents() { topk-examples --model "$model" --transcoders "$1" --layers "$2" --latents <"$w/t.tok" | r1cat -w -f | jq -c 'select(.seq) | [.counts[0], .latents[0], .values[0]]'; }
+for d in "$tc" "$w/auto"; do
+	latents "$d" 1 >"$w/last"; latents "$d" 1,3 >"$w/first"
+	check "the last layer as it is among others (${d##*/})" '[ -s "$w/last" ] && cmp "$w/last" "$w/first"'
+	mv "$w/last" "$w/last-${d##*/}"
+done
+check 'an autoencoder reads the output' '! cmp -s "$w/last-transcoders" "$w/last-auto"'
 
 # from latents/1: the same records
 ex --batch 2048 <"$w/m.tok" >"$w/fused"
