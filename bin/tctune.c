@@ -33,7 +33,7 @@ static const struct cli_opt options[] = {
 	         "tokens of a step, in whole sequences, at most"),
 	CLI_CHOICE(0, "optimizer", struct opts, optimizer, "adam|signum", "adam",
 	           "rule of the steps"),
-	CLI_REAL(0, "lr", struct opts, lr, "R", 1e-12, 1, "1e-4",
+	CLI_REAL(0, "lr", struct opts, lr, "R", 1e-12, 1, "2e-5",
 	         "learning rate"),
 	CLI_LONG(0, "warmup", struct opts, warmup, "STEPS", 0, 1e9, "4",
 	         "steps over which the rate rises"),
