@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "gguf.h"
 #include "map.h"
 #include "mem.h"
 #include "ranges.h"
@@ -316,6 +317,19 @@ static int run(const struct opts *o, const struct cli_common *c,
 
 /* ---- a plan ------------------------------------------------------------------ */
 
+/* How a model's matrices are stored, by its first layer's; f32 for what is no
+ * GGUF file. */
+static enum dtype stored_type(const char *path)
+{
+	struct err e;
+	struct gguf *g = gguf_open(path, &e);
+	const struct tensor *w = g ? gguf_find(g, "blk.0.ffn_up.weight") : NULL;
+	enum dtype t = w ? w->type : DT_F32;
+
+	gguf_free(g);
+	return t;
+}
+
 /* The device: this machine, measured, or a row of a table. */
 static int find_card(const struct opts *o, const struct cli_common *c,
                      const struct model_cfg *m, const struct train_cfg *t,
@@ -330,7 +344,8 @@ static int find_card(const struct opts *o, const struct cli_common *c,
 	if (!o->cards && strcmp(o->device, "cpu") == 0) {
 		if (!(d = dev_open("cpu", c->threads, e)))
 			return -1;
-		rc = train_card_measure(m, t, d, card, e);
+		dev_set_precision(d, o->precision);
+		rc = train_card_measure(m, stored_type(o->model), t, d, card, e);
 		dev_free(d);
 		return rc;
 	}

@@ -172,7 +172,7 @@ static double add_forward(const struct train_plan_in *in, int last,
 	double stream = h->bandwidth * h->stream, s;
 
 	s = add(c, tokens / block * layers,
-	        block * (2 * layer_weights(m) + attn), h->peak * h->matmul,
+	        block * (2 * layer_weights(m) + attn), h->peak * h->forward,
 	        layer_weights(m) * (h->half ? 2 : 4), stream);
 	return s + add(c, tokens * layers, 0, h->peak,
 	               (h->half ? 4 : 8) * row_width(m), stream);

@@ -46,8 +46,10 @@ struct train_card {
 	double besides;		/* of them: the program itself, libraries'
 				 * scratch, on the CPU a model file's map */
 	double peak, bandwidth;	/* flop/s of dense products, bytes/s */
-	double matmul, encode;	/* shares of peak reached: by the model's
-				 * products, by the encoder's with its choice */
+	double matmul, encode;	/* shares of peak reached: by products, by the
+				 * encoder's with its choice */
+	double forward;		/* and by the model's: above matmul where rows
+				 * are rounded (DEV_Q8) */
 	double stream, gather;	/* shares of bandwidth: long arrays, rows */
 	int half;		/* products read bf16; else f32 */
 	double usd_h;		/* 0: unknown */
@@ -62,10 +64,12 @@ int train_card_find(const char *table, size_t n, const char *from,
 const char *train_card_builtin(size_t *n);
 
 /* Measures this machine: d's own products, encoder, optimiser and gathering, at
- * widths of m and r, by the processor's time, a second or two; memory is
+ * widths of m and r, by the processor's time, a second or two; the model's
+ * products at d's precision, of weights stored as `type`; memory is
  * mem_available's. */
-int train_card_measure(const struct model_cfg *m, const struct train_cfg *r,
-                       struct dev *d, struct train_card *c, struct err *e);
+int train_card_measure(const struct model_cfg *m, enum dtype type,
+                       const struct train_cfg *r, struct dev *d,
+                       struct train_card *c, struct err *e);
 
 struct train_plan_in {
 	const struct model_cfg *model;

@@ -70,7 +70,7 @@ static int parse(char *text, const char *from, size_t line,
 		               strlen(word[0]), sizeof(c->name) - 1);
 	*c = (struct train_card){ .memory = v[1] * 0x1p30,
 		.besides = CARD_BESIDES,
-		.peak = v[2] * 1e12, .bandwidth = v[3] * 1e9, .matmul = v[4],
+		.peak = v[2] * 1e12, .bandwidth = v[3] * 1e9, .matmul = v[4], .forward = v[4],
 		.encode = v[5], .stream = v[6], .gather = v[7],
 		.half = v[8] < 32, .usd_h = v[9] };
 	strcpy(c->name, word[0]);
@@ -126,6 +126,7 @@ struct bench {
 	struct dev *d;
 	const struct dev_ops *ops;
 	size_t rows, d_in, d_out, d_mlp, latents, k;
+	enum dtype type;
 	float *x, *g, *enc, *bias, *dec, *mlp, *out;
 	uint8_t *live;
 	struct dev_tc_codes codes;
@@ -181,6 +182,19 @@ static int product(struct bench *b)
 	struct dev_linear l = { &w, NULL, b->out };
 
 	w.n_bytes = w.n * sizeof(float);
+	return b->ops->linear(b->d, b->x, b->rows, &l, 1, b->e);
+}
+
+/* The same with weights as they are stored; any bytes do. */
+static int product_stored(struct bench *b)
+{
+	struct tensor w = { .name = "w", .type = b->type, .n_dims = 2,
+		.shape = { b->d_mlp, b->d_in }, .n = b->d_mlp * b->d_in,
+		.data = b->mlp };
+	struct dev_linear l = { &w, NULL, b->out };
+
+	if (dtype_bytes(w.type, w.n, &w.n_bytes, b->e) < 0)
+		return -1;
 	return b->ops->linear(b->d, b->x, b->rows, &l, 1, b->e);
 }
 
@@ -289,14 +303,15 @@ static size_t least(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-int train_card_measure(const struct model_cfg *m, const struct train_cfg *r,
-                       struct dev *d, struct train_card *c, struct err *e)
+int train_card_measure(const struct model_cfg *m, enum dtype type,
+                       const struct train_cfg *r, struct dev *d,
+                       struct train_card *c, struct err *e)
 {
 	struct bench b = { .d = d, .ops = dev_ops(d), .d_in = r->tc.d_in,
-		.d_out = r->tc.d_out, .d_mlp = m->d_mlp,
+		.d_out = r->tc.d_out, .d_mlp = m->d_mlp, .type = type,
 		.rows = least(r->batch, ROWS),
 		.latents = least(r->tc.n_latents, LATENTS), .e = e };
-	double linear, code, move, gather, some, all, n, active;
+	double linear, model, code, move, gather, some, all, n, active;
 	int rc = -1;
 
 	b.k = least(r->tc.k, b.latents);
@@ -304,7 +319,9 @@ int train_card_measure(const struct model_cfg *m, const struct train_cfg *r,
 		goto done;
 	n = (double)b.rows * (double)b.d_in;
 	active = 4.0 * (double)(b.rows * b.k);
-	if ((linear = timed(&b, product)) < 0 ||
+	if ((linear = model = timed(&b, product)) < 0 ||
+	    (b.ops->as_stored(d, type) && b.d_in % dtype_block(type) == 0 &&
+	     (model = timed(&b, product_stored)) < 0) ||
 	    (code = timed(&b, encode)) < 0 || (gather = timed(&b, decode)) < 0 ||
 	    (all = timed(&b, step_all)) < 0 || (some = timed(&b, step_none)) < 0)
 		goto done;
@@ -314,7 +331,8 @@ int train_card_measure(const struct model_cfg *m, const struct train_cfg *r,
 	*c = (struct train_card){ .name = "cpu",
 		.memory = (double)mem_available(), .besides = CPU_BESIDES,
 		.peak = 2 * n * (double)b.d_mlp / linear,
-		.bandwidth = move / some, .matmul = 1, .stream = 1,
+		.bandwidth = move / some, .matmul = 1,
+		.forward = linear / model, .stream = 1,
 		.encode = (double)b.latents / code * linear / (double)b.d_mlp,
 		.gather = active * (double)(3 * b.d_out + b.d_in) / gather *
 		          some / move };

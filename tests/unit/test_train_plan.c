@@ -20,7 +20,8 @@ static const struct model_cfg model = {
 };
 static const struct train_card card = {
 	.name = "slow", .memory = 50000, .peak = 1000, .bandwidth = 10000,
-	.matmul = 0.5, .encode = 1, .stream = 0.5, .gather = 0.25, .usd_h = 36
+	.matmul = 0.5, .forward = 0.5, .encode = 1, .stream = 0.5,
+	.gather = 0.25, .usd_h = 36
 };
 
 static struct train_set_cfg run(void)
@@ -76,6 +77,7 @@ static void seconds(void **state)
 {
 	struct train_set_cfg r = run();
 	struct train_plan_in in = { &model, &r, 1, 10, 20, &card };
+	struct train_card fast = card;
 	struct train_plan p;
 	struct err e = { 0 };
 
@@ -102,6 +104,16 @@ static void seconds(void **state)
 	near(p.usd, p.s / 100);
 	train_plan_free(&p);
 
+	/* a model whose products take half of the time */
+	fast.forward = 1;
+	in.card = &fast;
+	assert_int_equal(train_plan_make(&in, &p, &e), 0);
+	near(p.op[PLAN_FORWARD].s, 4000 * 1312 / 1000.0 +
+	     4000 * 8 * 84 / 5000.0);
+	near(p.op[PLAN_SKIP].s, 200 * 4 * 10 * 64 / 500.0);
+	train_plan_free(&p);
+	in.card = &card;
+
 	/* a decoder of 32 8 weights without moments */
 	r.train.dec_rate = 0.3;
 	assert_int_equal(train_plan_make(&in, &p, &e), 0);
@@ -115,8 +127,8 @@ static void seconds(void **state)
 	r.train.rule = TRAIN_SIGNUM;
 	r.train.tc.skip = 0;
 	in.card = &(struct train_card){ .memory = 50000, .peak = 10000,
-		.bandwidth = 10000, .matmul = 0.5, .encode = 1, .stream = 0.5,
-		.gather = 0.25 };
+		.bandwidth = 10000, .matmul = 0.5, .forward = 0.5, .encode = 1,
+		.stream = 0.5, .gather = 0.25 };
 	assert_int_equal(train_plan_make(&in, &p, &e), 0);
 	near(p.op[PLAN_ACTIVE].s, 200 * 4 * 10 * 16 * 32 / 2500.0);
 	near(p.op[PLAN_ACTIVE].bytes_s, p.op[PLAN_ACTIVE].s);
@@ -265,7 +277,9 @@ static void this_machine(void **state)
 
 	(void)state;
 	assert_non_null(d);
-	assert_int_equal(train_card_measure(&model, &r.train, d, &c, &e), 0);
+	assert_int_equal(train_card_measure(&model, DT_Q4_1, &r.train, d, &c,
+	                                    &e), 0);
+	assert_true(c.forward == 1);	/* stored in 4 bits, run in f32 */
 	assert_true(c.peak > 1e6 && isfinite(c.peak));
 	assert_true(c.bandwidth > 1e6 && isfinite(c.bandwidth));
 	assert_true(c.encode > 0 && c.gather > 0 && c.memory > 1e6);
