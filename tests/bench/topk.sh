@@ -28,10 +28,10 @@ for s in sys.stdin:
 "$BIN/tctrain" --model "$model" --layers "$layers" -x "$x" -k 32 -b 512 -n 4096 --start-tokens 2048 --skip 0 --save-every 0 \
 	--threads "$threads" --out "$scratch/ckpt" <"$scratch/t.tok" 2>"$scratch/log" ||
 	{ echo '# tctrain failed:'; tail -n 3 "$scratch/log" | sed 's/^/# /'; exit 1; }
-# ours TOKENS: seconds and MiB
+# ours TOKENS [OPTION...]: seconds and MiB
 ours() {
 	python3 - "$BIN/topk-examples" --model "$model" --transcoders "$scratch/ckpt" --layers "$layers" --skip 0 --max-tokens "$1" \
-		--threads "$threads" --before 15 --after 16 <<'PY' 3<"$scratch/t.tok"
+		--threads "$threads" --before 15 --after 16 "${@:2}" <<'PY' 3<"$scratch/t.tok"
 import os, resource, subprocess, sys, time
 t = time.time()
 subprocess.run(sys.argv[1:], stdin=3, stdout=subprocess.DEVNULL, check=True)
@@ -49,6 +49,8 @@ div() { awk "BEGIN { printf \"%.${3:-1}f\", $1 / $2 }"; }
 for n in "$few" $((4 * few)); do
 	read -r s mib < <(ours "$n") && [ "${mib-}" ] || { echo '# topk-examples failed'; exit 1; }
 	our_mib+=("${mib%.*}") our_s+=("$s")
+	read -r q _ < <(ours "$n" --precision q8) && [ "${q-}" ] || { echo '# topk-examples --precision q8 failed'; exit 1; }
+	q8_s+=("$q")
 	if [ -z "${ORACLE_DELPHI_PYTHON-}" ]; then
 		line "topk.examples $n" "$(div "$n" "$s" 0) tok/s" - - - 'ORACLE_DELPHI_PYTHON not given: delphi left out'
 		continue
@@ -57,6 +59,7 @@ for n in "$few" $((4 * few)); do
 	[ "${big-}" ] || { echo '# delphi failed:'; tail -n 3 "$scratch/log" | sed 's/^/# /'; exit 1; }
 	their_mib+=("${big%.*}") their_s+=("$t")
 	line "topk.examples $n" "$(div "$n" "$s" 0) tok/s" "$(div "$n" "$t" 0) tok/s" "$(div "$t" "$s")" 5 "delphi's cache and records, layers $layers, expansion $x"
+	line "topk.examples.q8 $n" "$(div "$n" "$q" 0) tok/s" "$(div "$n" "$t" 0) tok/s" "$(div "$t" "$q")" - 'the same, with --precision q8'
 done
 # what the further tokens cost: loading, and what is done once for each latent, cancel
 more() { awk "BEGIN { printf \"%.3f\", $2 - $1 }"; }
@@ -64,6 +67,9 @@ if [ "${their_s-}" ]; then
 	ours=$(more "${our_s[@]}") theirs=$(more "${their_s[@]}")
 	line topk.marginal "$(div "$((3 * few))" "$ours" 0) tok/s" "$(div "$((3 * few))" "$theirs" 0) tok/s" "$(div "$theirs" "$ours")" 5 \
 		"delphi, each token beyond the first $few, layers $layers, expansion $x"
+	ours=$(more "${q8_s[@]}")
+	line topk.marginal.q8 "$(div "$((3 * few))" "$ours" 0) tok/s" "$(div "$((3 * few))" "$theirs" 0) tok/s" "$(div "$theirs" "$ours")" - \
+		'the same, with --precision q8'
 fi
 line topk.memory "${our_mib[0]} MiB" "${our_mib[1]} MiB" "$(div "${our_mib[0]}" "${our_mib[1]}" 2)" 0.95 'itself on four times the tokens'
 [ "${their_mib-}" ] && line topk.memory.delphi "${their_mib[0]} MiB" "${their_mib[1]} MiB" \
