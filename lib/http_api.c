@@ -12,7 +12,8 @@
 
 enum {
 	PAUSE_MAX_S = 60,	/* of our own pauses */
-	CONNECT_S = 30
+	CONNECT_S = 30,
+	LIMITS = 5		/* kinds of rate limits that are told apart */
 };
 
 struct call {
@@ -27,8 +28,9 @@ struct call {
 	size_t cap;
 	double after_s;		/* what the server asks to wait, -1 nothing */
 	int should_retry;	/* x-should-retry: 1, 0, or -1 unsaid */
-	double reset_s;		/* a limit is used up for so long, or 0 */
-	int empty, failed;	/* the limit's headers; e set by a callback */
+	double reset_s[LIMITS];	/* seconds until each limit begins anew */
+	int empty[LIMITS];	/* whether it is used up */
+	int failed;		/* e set by a callback */
 };
 
 struct http_api {
@@ -122,16 +124,32 @@ static int has(const char *s, const char *word)
 }
 
 /* anthropic-ratelimit-KIND-{remaining,reset}, x-ratelimit-{remaining,reset}-
- * KIND: remaining comes first in both. */
+ * KIND, in any order. */
 static void read_limit(struct call *x, const char *name, const char *v)
 {
-	double s;
+	static const char *const kinds[LIMITS] = {
+		"requests", "input-tokens", "output-tokens", "tokens", ""
+	};
+	int k = 0;
 
+	while (!has(name, kinds[k]))
+		k++;
 	if (has(name, "remaining"))
-		x->empty = !strcmp(v, "0");
-	else if (has(name, "reset") && x->empty &&
-	         (s = reset_in(v)) > x->reset_s)
-		x->reset_s = s;
+		x->empty[k] = !strcmp(v, "0");
+	else if (has(name, "reset"))
+		x->reset_s[k] = reset_in(v);
+}
+
+/* Seconds for which some limit is used up. */
+static double used_up(const struct call *x)
+{
+	double s = 0;
+	int k;
+
+	for (k = 0; k < LIMITS; k++)
+		if (x->empty[k] && x->reset_s[k] > s)
+			s = x->reset_s[k];
+	return s;
 }
 
 static void read_header(struct call *x, char *name, const char *v)
@@ -257,8 +275,9 @@ static int call_begin(struct call *x)
 	x->r.err = (struct err){ 0 };
 	x->after_s = -1;
 	x->should_retry = -1;
-	x->reset_s = 0;
-	x->empty = x->failed = 0;
+	memset(x->reset_s, 0, sizeof(x->reset_s));
+	memset(x->empty, 0, sizeof(x->empty));
+	x->failed = 0;
 	curl_easy_setopt(c, CURLOPT_URL, x->url);
 	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
@@ -420,6 +439,7 @@ static int judge_broken(struct call *x, CURLcode rc)
 static int judge(struct call *x, CURLcode rc)
 {
 	curl_off_t after = 0;
+	double empty_s = used_up(x);
 	int limited, retry;
 
 	if (rc != CURLE_OK)
@@ -427,9 +447,9 @@ static int judge(struct call *x, CURLcode rc)
 	curl_easy_getinfo(x->easy, CURLINFO_RETRY_AFTER, &after);
 	if (after > 0 && x->after_s < 0)
 		x->after_s = (double)after;
-	if (x->reset_s > 0)
-		hold(x->a, x->reset_s < x->a->o.wait_max_s ? x->reset_s
-		                                           : x->a->o.wait_max_s);
+	if (empty_s > 0)
+		hold(x->a, empty_s < x->a->o.wait_max_s ? empty_s
+		                                        : x->a->o.wait_max_s);
 	/* a 503 may come from between us and a server that has acted */
 	limited = x->r.status == 429 || x->r.status == 529 ||
 	          (x->r.status == 503 && !x->c.once);

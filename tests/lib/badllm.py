@@ -253,11 +253,27 @@ class Handler(BaseHTTPRequestHandler):
                              .replace(b"results", b"res\xffults"))
         if model == "huge" and again < 1:
             return self.send(200, data[:-1] + b',"pad":"' + b"x" * (70 if api == "embed" else 3) * 1_000_000 + b'"}')
-        limits = {"anthropic_ratelimit_requests_remaining": 0,
-                  "anthropic_ratelimit_requests_reset":
-                  time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))} \
-            if model == "drained" and nth("drained") == 2 else {}
-        return self.send(200, data, **limits)
+        return self.send(200, data, **(self.limits(api) if model == "drained" else {}))
+
+    def limits(self, api):
+        """The third answer uses up the requests of the next second; tokens are left.
+        What comes all the same is noted."""
+        now = time.time()
+        with LOCK:
+            until = COUNT.get(("until", api), 0)
+        if now < until - 0.1:
+            note("early", api)
+        out = nth(("drained", api)) == 2
+        if out:
+            with LOCK:
+                COUNT["until", api] = now + 1
+        if api == "anthropic":   # whole seconds
+            return {"anthropic_ratelimit_requests_remaining": 0 if out else 50,
+                    "anthropic_ratelimit_requests_reset": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now + 2)),
+                    "anthropic_ratelimit_tokens_remaining": 40000,
+                    "anthropic_ratelimit_tokens_reset": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now + 60))}
+        return {"x_ratelimit_remaining_requests": 0 if out else 50, "x_ratelimit_remaining_tokens": 149984,
+                "x_ratelimit_reset_requests": "1s", "x_ratelimit_reset_tokens": "6m0s"}
 
     # ---- batches ----
 
