@@ -7,7 +7,8 @@
  *
  *   d = max |x| / 127,	q = x / d rounded to even, |q| <= 127
  *
- * (GGML's Q8_1 rounds so, see quantize_row_q8_1_ref), and a product is
+ * (as GGML's quantize_row_q8_1_ref, whose d is an f16 and whose halves go away
+ * from zero), and a product is
  *
  *   sum of x w = sum over blocks of  s d (sum of q u) + m d (sum of q).
  *
