@@ -18,7 +18,7 @@ import sys
 from pages import die, load, number, run, settings, table
 
 COLUMNS = ["name", "expansion", "latents", "k", "lr", "tokens", "skip", "fvu",
-           "ce_increase", "ce_se", "ce_all", "l0", "dead", "train_dead", "bytes",
+           "ce_increase", "ce_se", "ce_all", "l0", "dead", "train_silent", "bytes",
            "autointerp", "autointerp_se"]
 TEXT = {"name", "lr", "tokens", "skip"}
 
@@ -38,6 +38,17 @@ def options(name):
 
 # ---- tables ----------------------------------------------------------------
 
+def last_lines(path, key):
+    """A number of tctrain's metrics at the end of training, by layer."""
+    last = {}
+    with open(path, encoding="utf-8") as f:
+        for line in f:
+            line = json.loads(line)
+            if key in line and "layer" in line:
+                last[line["layer"]] = line[key]
+    return last
+
+
 def result(folder, name, with_scores):
     row = options(name)
     score = load(f"{folder}/{name}/autointerp.json") if with_scores else {"score": None}
@@ -50,7 +61,7 @@ def result(folder, name, with_scores):
         ce_se=math.sqrt(sum(s * s for s in se)) / len(se) if None not in se else None,
         ce_all=e["all"]["ce_increase"], l0=mean(r["l0"] for r in layers),
         dead=mean(r["dead_share"] for r in layers),
-        train_dead=mean(r["train_dead_share"] for r in layers),
+        train_silent=mean(last_lines(f"{folder}/{name}/run/metrics.jsonl", "silent").values()),
         bytes=load(f"{folder}/{name}/run/ckpt/state/manifest.json")["bytes"],
         autointerp=score["score"], autointerp_se=score.get("se"))
     return row
@@ -103,8 +114,11 @@ def speed(folder, *names):
 
 # Standard errors are left out: all are measured on the same text, and differ by
 # far less than each would on another.
+# A short text leaves rare latents out, more of them the wider and the fewer are
+# active: dead are they that training's last tokens left out as well.
 RULE = ("Of the configurations of which at most {dead:g} of the latents never fired on the "
-        "evaluation set (of all, when none is so), take the lowest mean cross-entropy "
+        "evaluation set, or in the last 16,384 tokens of training, whichever is less (of all "
+        "configurations, when none is so), take the lowest mean cross-entropy "
         "increase; as good are those above it by no more than {tolerance:g} of it. When all of "
         "these have an autointerp score, those go that are below the best score by more than 0.02 "
         "and by more than two standard errors of the difference. Of the rest take the lowest k, "
@@ -121,7 +135,8 @@ def decide(path, dead, tolerance):
     rows = [r for r in rows_of(path) if r["ce_increase"] is not None]
     if not rows:
         die(f"{path}: no configuration has a cross-entropy increase")
-    alive = [r for r in rows if r["dead"] is not None and r["dead"] <= dead] or rows
+    alive = [r for r in rows if min((s for s in (r["dead"], r["train_silent"]) if s is not None),
+                                    default=1) <= dead] or rows
     best = min(alive, key=lambda r: r["ce_increase"])
     room = tolerance * abs(best["ce_increase"])
     good = [r for r in alive if r["ce_increase"] <= best["ce_increase"] + room]

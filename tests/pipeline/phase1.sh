@@ -101,13 +101,14 @@ GOAL=.want/train run "$S/a" K=7 >/dev/null
 check 'the command line has the last word' grep -qF -- '--expansion 2 -k 7 ' "$S/a/tiny/quick/.want/train"
 
 # ---- the rule -----------------------------------------------------------------------
-# decides WANT DEAD TOLERANCE: of lines  name ce_increase dead autointerp [its error]
+# decides WANT DEAD TOLERANCE: of lines  name ce_increase dead[/in training] autointerp [its error]
 decides() {
 	{ head -n 1 "$S/a/$P/results.tsv"
 	while read -r name ce dead score se; do
+		train=; [[ $dead != */* ]] || train=${dead#*/}
 		IFS=- read -r x k _ _ _ _ <<<"${name//lr1e-3/lr}"
-		printf '%s\t%s\t%s\t%s\t1e-3\t%s\tyes\t0.3\t%s\t0.01\t1\t%s\t%s\t0\t100\t%s\t%s\n' "$name" "${x#x}" "$((${x#x} * 64))" "${k#k}" \
-			"$(sed 's/.*-t\(.*\)-skip/\1/' <<<"$name")" "$ce" "${k#k}" "$dead" "$score" "${se:-?}"
+		printf '%s\t%s\t%s\t%s\t1e-3\t%s\tyes\t0.3\t%s\t0.01\t1\t%s\t%s\t%s\t100\t%s\t%s\n' "$name" "${x#x}" "$((${x#x} * 64))" "${k#k}" \
+			"$(sed 's/.*-t\(.*\)-skip/\1/' <<<"$name")" "$ce" "${k#k}" "${dead%/*}" "${train:-?}" "$score" "${se:-?}"
 	done; } >"$S/r.tsv"
 	python3 pipelines/sweep.py decide "$S/r.tsv" "$2" "$3" >"$S/d.json" && [ "$(jq -r .chosen "$S/d.json")" = "$1" ]
 }
@@ -129,6 +130,10 @@ END
 rule 'not the dead' x8-k16-lr1e-3-t1M-skip 0.1 0.1 <<'END'
 x4-k8-lr1e-3-t1M-skip 0.05 0.11 ?
 x8-k16-lr1e-3-t1M-skip 0.10 0.1 ?
+END
+rule 'who were alive in training are not' x4-k8-lr1e-3-t1M-skip 0.1 0.1 <<'END'
+x4-k8-lr1e-3-t1M-skip 0.05 0.11/0.02 ?
+x8-k16-lr1e-3-t1M-skip 0.10 0.1/0.2 ?
 END
 rule 'unless all are' x4-k8-lr1e-3-t1M-skip 0.1 0.1 <<'END'
 x4-k8-lr1e-3-t1M-skip 0.05 0.5 ?
