@@ -30,7 +30,7 @@ struct opts {
 	int64_t batch_size;
 	double poll;
 	struct cli_list param;
-	const char *format;
+	const char *format, *precision;
 	int any_model;
 	double max_usd;
 	const char *prices;
@@ -117,6 +117,8 @@ static const struct cli_opt options[] = {
 	         "seconds between looks at a batch"),
 	CLI_LONG(0, "context", struct opts, context, "N", 256, 1e6, "4096",
 	         "longest prompt with its answer of a local model"),
+	CLI_CHOICE(0, "precision", struct opts, precision, DEV_PRECISIONS,
+	           "f32", "how exactly a local model's matrices are multiplied"),
 	CLI_REAL(0, "max-usd", struct opts, max_usd, "USD", 0, 1e9, "0",
 	         "stop when the database's answers cost so much; 0: never"),
 	CLI_STR(0, "prices", struct opts, prices, "FILE", NULL,
@@ -299,6 +301,17 @@ static int set_embedder(struct run *r, struct err *e)
 	return set_price(o, o->embed_model, &r->embed, e);
 }
 
+/* The device of models that run here. */
+static int open_dev(struct run *r, struct err *e)
+{
+	if (r->dev)
+		return 0;
+	if (!(r->dev = dev_open(r->c->device, r->c->threads, e)))
+		return -1;
+	dev_set_precision(r->dev, r->o->precision);
+	return 0;
+}
+
 /* What embeds here: the labelling model, unless another is named. */
 static int set_near(struct run *r, struct err *e)
 {
@@ -312,8 +325,7 @@ static int set_near(struct run *r, struct err *e)
 		return 0;
 	}
 	if (!m || o->embed_model) {
-		if ((!r->dev && !(r->dev = dev_open(r->c->device, r->c->threads,
-		                                    e))) ||
+		if (open_dev(r, e) < 0 ||
 		    !(m = r->near_model = model_open(path, r->dev, r->c->progress
 		                                     ? &log : NULL, e)))
 			return -1;
@@ -337,7 +349,7 @@ static int set_model(struct run *r, struct err *e)
 		r->plan.model = r->wire.model = o->model ? o->model
 		                                         : o->provider;
 	} else {
-		if (!(r->dev = dev_open(r->c->device, r->c->threads, e)) ||
+		if (open_dev(r, e) < 0 ||
 		    !(r->model = model_open(o->model, r->dev,
 		                            r->c->progress ? &log : NULL, e)))
 			return -1;
