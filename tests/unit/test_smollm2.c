@@ -93,6 +93,24 @@ static int check_norms(void *ctx, int layer, const float *x, float *y, size_t n,
 	return 0;
 }
 
+/* A pass' mean cross-entropy over its n ids, less the golden one. */
+static double ce_off(struct model_run *r, struct model_ref *ref,
+                     const json_t *prompt, const uint32_t *ids, size_t n)
+{
+	uint32_t targets[MAX_IDS];
+	double ce[MAX_IDS], sum = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		targets[i] = i + 1 < n ? ids[i + 1] : UINT32_MAX;
+	assert_int_equal(model_ref_set(ref, r, model_resid(r), n, targets, ce,
+	                               &e), 0);
+	for (i = 0; i + 1 < n; i++)
+		sum += ce[i];
+	return sum / (double)(n - 1) - json_number_value(
+		json_object_get(prompt, "ce_nats"));
+}
+
 static void prompts_equal_transformers(void **state)
 {
 	const struct model_cfg *c = model_cfg(model);
@@ -101,8 +119,7 @@ static void prompts_equal_transformers(void **state)
 	const json_t *prompts = json_object_get(golden, "prompts"), *top;
 	json_t *p;
 	float *logits = mem_array(c->n_vocab, sizeof(*logits), &e);
-	uint32_t ids[MAX_IDS], targets[MAX_IDS];
-	double ce[MAX_IDS], sum;
+	uint32_t ids[MAX_IDS];
 	size_t i, j, n;
 
 	(void)state;
@@ -121,14 +138,7 @@ static void prompts_equal_transformers(void **state)
 		json_array_foreach(json_object_get(p, "last_top10"), j, top)
 			assert_true(fabs(logits[(size_t)number(top, 0)] -
 			                 number(top, 1)) < 2e-3);
-		for (j = 0; j < n; j++)
-			targets[j] = j + 1 < n ? ids[j + 1] : UINT32_MAX;
-		assert_int_equal(model_ref_set(ref, r, model_resid(r), n,
-		                               targets, ce, &e), 0);
-		for (j = 0, sum = 0; j + 1 < n; j++)
-			sum += ce[j];
-		assert_true(fabs(sum / (double)(n - 1) - json_number_value(
-			json_object_get(p, "ce_nats"))) < 1e-4);
+		assert_true(fabs(ce_off(r, ref, p, ids, n)) < 1e-4);
 	}
 	mem_free(logits);
 	model_ref_free(ref);
@@ -197,9 +207,9 @@ static void q8_is_near(void **state)
 	struct model *m;
 	struct model_run *r;
 	struct model_ref *ref;
-	uint32_t ids[MAX_IDS], targets[MAX_IDS];
-	double ce[MAX_IDS], sum;
-	size_t i, j, n;
+	uint32_t ids[MAX_IDS];
+	double off;
+	size_t i, n;
 
 	(void)state;
 	assert_non_null(d);
@@ -219,18 +229,11 @@ static void q8_is_near(void **state)
 		n = b.n = start[1] = get_ids(json_object_get(p, "ids"), ids);
 		assert_int_equal(model_forward(r, &b, (int)model_cfg(m)->
 			n_layers - 1, add_off, &o, &e), 0);
-		for (j = 0; j < n; j++)
-			targets[j] = j + 1 < n ? ids[j + 1] : UINT32_MAX;
-		assert_int_equal(model_ref_set(ref, r, model_resid(r), n,
-		                               targets, ce, &e), 0);
-		for (j = 0, sum = 0; j + 1 < n; j++)
-			sum += ce[j];
-		sum = sum / (double)(n - 1) - json_number_value(
-			json_object_get(p, "ce_nats"));
+		off = ce_off(r, ref, p, ids, n);
 		assert_true(o.sum / (double)o.n < 0.02);
-		assert_true(fabs(sum) < 0.05);
+		assert_true(fabs(off) < 0.05);
 		print_message("lengths %.4f, cross-entropy %+.4f\n",
-		              o.sum / (double)o.n, sum);
+		              o.sum / (double)o.n, off);
 	}
 	model_ref_free(ref);
 	model_run_free(r);
