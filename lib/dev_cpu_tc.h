@@ -20,10 +20,11 @@ struct tc_loops {
 	/* How many of v[n] are >= at_least. */
 	size_t (*count)(const float *v, size_t n, float at_least);
 	/* out[dim] (+)= sum over e < n of coef[e] src[row[e] * dim ...];
-	 * `add`: onto what is there */
+	 * `add`: onto what is there. row[n], ... row[n + ahead - 1] are rows
+	 * of src that will be wanted next. */
 	void (*combine)(const float *src, const uint32_t *row,
-	                const float *coef, size_t n, size_t dim, int add,
-	                float *out);
+	                const float *coef, size_t n, size_t ahead, size_t dim,
+	                int add, float *out);
 	/* sum (x[i] - mean[i])^2; mean NULL: 0 */
 	float (*sq)(const float *x, const float *mean, size_t n);
 	/* out[i] = (x[i] - mean[i]) * scale; mean NULL: 0. out may be x. */

@@ -17,6 +17,8 @@
 
 #ifdef VEC_W
 
+enum { COMBINE = 8 };	/* rows that combine at once, at most */
+
 /* Bit i set where v's lane i is not below `bar`; NaN is not. */
 INLINE unsigned not_below16(struct v16 v, float bar)
 {
@@ -93,41 +95,68 @@ static size_t body_count(const float *v, size_t n, float at_least)
 	return (size_t)fold_add(s);	/* exact below 2^24 */
 }
 
-static void body_combine(const float *src, const uint32_t *row,
-                         const float *coef, size_t n, size_t dim, int add,
-                         float *out)
+/* out (+)= the sum over m rows of coef[e] src[row[e]], 16 columns at a time, and
+ * asks for the rows next[m] meanwhile. m rows are as many streams, which come
+ * faster from far away than one. */
+INLINE void combine_some(const float *src, const uint32_t *row,
+                         const float *coef, const int m, const uint32_t *next,
+                         size_t dim, int add, float *out)
 {
-	size_t i = 0, e;
+	const float *s[COMBINE], *ahead[COMBINE];
+	struct v16 q[COMBINE];
+	size_t i;
+	int e;
 
-	for (; i + 64 <= dim; i += 64) {
-		struct v16 a = splat16(0), b = a, c = a, d = a;
+	for (e = 0; e < m; e++) {
+		s[e] = src + (size_t)row[e] * dim;
+		ahead[e] = src + (size_t)next[e] * dim;
+		q[e] = splat16(coef[e]);
+	}
+	for (i = 0; i + 16 <= dim; i += 16) {
+		struct v16 a = add ? load16(out + i) : splat16(0);
 
-		if (add) {
-			a = load16(out + i);
-			b = load16(out + i + 16);
-			c = load16(out + i + 32);
-			d = load16(out + i + 48);
-		}
-		for (e = 0; e < n; e++) {
-			const float *s = src + (size_t)row[e] * dim + i;
-			struct v16 q = splat16(coef[e]);
-
-			a = add16(a, mul16(q, load16(s)));
-			b = add16(b, mul16(q, load16(s + 16)));
-			c = add16(c, mul16(q, load16(s + 32)));
-			d = add16(d, mul16(q, load16(s + 48)));
+		_Pragma("GCC unroll 8")
+		for (e = 0; e < m; e++) {
+			__builtin_prefetch(ahead[e] + i);
+			a = add16(a, mul16(q[e], load16(s[e] + i)));
 		}
 		store16(out + i, a);
-		store16(out + i + 16, b);
-		store16(out + i + 32, c);
-		store16(out + i + 48, d);
 	}
-	for (; i < dim; i++) {
+}
+
+static void body_combine(const float *src, const uint32_t *row,
+                         const float *coef, size_t n, size_t ahead,
+                         size_t dim, int add, float *out)
+{
+	uint32_t next[COMBINE];
+	size_t whole = dim / 16 * 16, i, e, m;
+
+	for (i = whole; i < dim; i++) {
 		float a = add ? out[i] : 0;
 
 		for (e = 0; e < n; e++)
 			a += coef[e] * src[(size_t)row[e] * dim + i];
 		out[i] = a;
+	}
+	if (!add && n == 0)
+		memset(out, 0, whole * sizeof(*out));
+	for (e = 0; e < n; e += m, row += m, coef += m, add = 1) {
+		m = n - e >= 8 ? 8 : n - e >= 4 ? 4 : n - e >= 2 ? 2 : 1;
+		for (i = 0; i < m; i++)
+			next[i] = row[e + m + i < n + ahead ? m + i : 0];
+		switch (m) {
+		case 8:
+			combine_some(src, row, coef, 8, next, dim, add, out);
+			break;
+		case 4:
+			combine_some(src, row, coef, 4, next, dim, add, out);
+			break;
+		case 2:
+			combine_some(src, row, coef, 2, next, dim, add, out);
+			break;
+		default:
+			combine_some(src, row, coef, 1, next, dim, add, out);
+		}
 	}
 }
 

@@ -142,8 +142,8 @@ static void step_latent(const struct step *q, size_t j, float *row)
 	}
 	if (n) {
 		l->live[j] = 1;
-		q->loops->combine(q->g, s->g_row + a, s->value + a, n, l->d_out,
-		                  0, row);
+		q->loops->combine(q->g, s->g_row + a, s->value + a, n, 0,
+		                  l->d_out, 0, row);
 		if (l->unit_dec)
 			remove_parallel(v, dec, row, l->d_out);
 		g_dec = row;
@@ -157,8 +157,8 @@ static void step_latent(const struct step *q, size_t j, float *row)
 	if (l->unit_dec && q->o->rule != DEV_TC_GRAD)
 		to_unit(q->loops, v, dec, l->d_out);
 	if (n) {
-		q->loops->combine(q->x, s->x_row + a, s->slope + a, n, l->d_in,
-		                  0, row);
+		q->loops->combine(q->x, s->x_row + a, s->slope + a, n, 0,
+		                  l->d_in, 0, row);
 		g_enc = row;
 	}
 	q->loops->step(q->o, l->enc.w + j * l->d_in, l->enc.s1 + j * l->d_in,

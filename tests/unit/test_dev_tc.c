@@ -359,8 +359,9 @@ static void loops_agree_to_the_bit(void **state)
 			v[level] = mem_array(n, 4, NULL);
 			if (!f)
 				f = dev_cpu_tc_loops_level(0);
-			f->combine(src, row, coef, ROWS, n, 0, out[level]);
-			f->combine(src, row, coef, 3, n, 1, out[level]);
+			f->combine(src, row, coef, ROWS, 0, n, 0, out[level]);
+			f->combine(src, row, coef, 3, ROWS - 3, n, 1,
+			           out[level]);
 			sq[level] = f->sq(src, src + n, n);
 			f->step(&o, w[level], m[level], v[level], src, n);
 			f->step(&o, w[level], m[level], v[level], src + n, n);
@@ -396,6 +397,46 @@ static void loops_agree_to_the_bit(void **state)
 		mem_free(src);
 		mem_free(coef);
 	}
+}
+
+static void combine_adds_row_after_row(void **state)
+{
+	enum { ROWS = 21, MOST = 70 };
+	const size_t dims[] = { 1, 15, 16, 33, MOST };
+	float *src = floats(ROWS * MOST), *coef = floats(ROWS);
+	float was[MOST], want[MOST], got[MOST];
+	uint32_t row[ROWS];
+	size_t t, n, i, j;
+	int level, add;
+
+	(void)state;
+	for (i = 0; i < ROWS; i++)
+		row[i] = (uint32_t)(rnd() % ROWS);
+	coef[5] = NAN;
+	for (i = 0; i < MOST; i++)
+		was[i] = (float)i - 0.3f;
+	for (t = 0; t < sizeof(dims) / sizeof(*dims); t++)
+	for (n = 0; n <= ROWS; n++)
+	for (add = 0; add < 2; add++)
+	for (level = 0; level < 3; level++) {
+		const struct tc_loops *f = dev_cpu_tc_loops_level(level);
+
+		if (!f)
+			continue;
+		memcpy(want, was, sizeof(was));
+		memcpy(got, was, sizeof(was));
+		for (i = 0; i < dims[t]; i++) {
+			want[i] = add ? was[i] : 0;
+			for (j = 0; j < n; j++)
+				want[i] += coef[j] * src[row[j] * dims[t] + i];
+		}
+		f->combine(src, row, coef, n, ROWS - n, dims[t], add, got);
+		for (i = 0; i < MOST; i++)	/* a NaN has many bytes */
+			assert_true(want[i] == got[i] ||
+			            (isnan(want[i]) && isnan(got[i])));
+	}
+	mem_free(src);
+	mem_free(coef);
 }
 
 static void threads_change_no_byte(void **state)
@@ -650,6 +691,7 @@ int main(void)
 		cmocka_unit_test(adam_and_signum_follow_their_formulas),
 		cmocka_unit_test(moments_at_rest_become_zero),
 		cmocka_unit_test(loops_agree_to_the_bit),
+		cmocka_unit_test(combine_adds_row_after_row),
 		cmocka_unit_test(threads_change_no_byte),
 		cmocka_unit_test(unit_decoder_rows_stay_unit),
 		cmocka_unit_test(decoder_takes_normalised_steps),
