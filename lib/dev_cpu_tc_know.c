@@ -5,7 +5,7 @@
 #include "dev_cpu_tc.h"
 
 enum {
-	NEAR_BYTES = 256 << 10,	/* of rows of x that stay near */
+	NEAR_BYTES = 2 << 20,	/* of rows of x that stay nearer than w */
 	MIN_ROWS = 16
 };
 

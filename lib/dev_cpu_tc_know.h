@@ -2,7 +2,7 @@
  * dev_cpu_tc_know: the values of many rows' candidates, latent by latent.
  *
  * Row by row, each value would fetch a row of w from far away, for one product.
- * Rows share candidates: of as many as stay in the second cache, ordered by
+ * Rows share candidates: of as many as stay in the last cache, ordered by
  * latent, w is read once, from its beginning to its end.
  */
 #ifndef R1_DEV_CPU_TC_KNOW_H
