@@ -24,7 +24,8 @@ struct q8 {
 	size_t blocks;			/* of a row */
 	size_t n_groups, group_rows;	/* groups of x's rows; of an item */
 	size_t first, count;		/* pieces of weights in this round */
-	float *left_scale, *right_scale;
+	struct dev_cpu_q8_scale *left_scale;
+	float *left_unit, *right_scale;
 	int8_t *left;
 	uint8_t *right;
 };
@@ -60,7 +61,8 @@ static void left_range(void *ctx, size_t first, size_t count)
 		n = a->g.n - i * mr;
 		a->t->pack_left(a->g.x + i * mr * d_in, d_in, n < mr ? n : mr,
 		                a->blocks, a->left + i * mr * d_in,
-		                a->left_scale + i * mr * a->blocks * 2);
+		                a->left_scale + i * mr * a->blocks,
+		                a->left_unit + i * mr);
 	}
 }
 
@@ -93,6 +95,7 @@ static void put_tile(const struct q8 *a, size_t group, size_t panel,
 	size_t mr = a->t->mr, nr = a->t->nr, i;
 	size_t k = a->blocks - from < DEPTH ? a->blocks - from : DEPTH;
 	size_t l = group * a->blocks + from, r = panel * a->blocks + from;
+	const float *unit = a->left_unit + group * mr;
 	float edge[MAX_MR * MAX_NR], *to = c;
 	size_t ld = ldc;
 
@@ -102,9 +105,9 @@ static void put_tile(const struct q8 *a, size_t group, size_t panel,
 		for (i = 0; from && i < m; i++)
 			memcpy(edge + i * nr, c + i * ldc, n * sizeof(*c));
 	}
-	a->t->tile(a->left + l * mr * Q8_BLOCK, a->left_scale + l * mr * 2,
+	a->t->tile(a->left + l * mr * Q8_BLOCK, a->left_scale + l * mr,
 	           a->right + r * nr * Q8_BLOCK, a->right_scale + r * nr * 2, k,
-	           to, ld, from > 0);
+	           from + k < a->blocks ? NULL : unit, to, ld, from > 0);
 	for (i = 0; to == edge && i < m; i++)
 		memcpy(c + i * ldc, edge + i * nr, n * sizeof(*c));
 }
@@ -165,14 +168,17 @@ int dev_cpu_q8_linear(const struct linear *g, struct err *e)
 		round = pieces;
 	left = a.n_groups * mr;
 	right = round * COLS;
-	/* a byte a value and two floats a block, each part rounded to 64 */
-	bytes = (left + right) * (d_in + a.blocks * 2 * sizeof(float)) + 4 * 64;
+	/* a byte a value, two floats a block, a unit a row of x; each part
+	 * rounded to 64 */
+	bytes = (left + right) * (d_in + a.blocks * 2 * sizeof(float)) +
+		left * sizeof(float) + 5 * 64;
 	if (mem_grow(&c->packed, &c->packed_cap, bytes / sizeof(*c->packed) + 1,
 	             sizeof(*c->packed), e) < 0)
 		return -1;
 	at = (uint8_t *)c->packed;
 	a.left = cut(&at, left * d_in);
-	a.left_scale = cut(&at, left * a.blocks * 2 * sizeof(float));
+	a.left_scale = cut(&at, left * a.blocks * sizeof(*a.left_scale));
+	a.left_unit = cut(&at, left * sizeof(float));
 	a.right = cut(&at, right * d_in);
 	a.right_scale = cut(&at, right * a.blocks * 2 * sizeof(float));
 	dev_cpu_ranges(c, a.n_groups, 1 + dev_cpu_grain(mr * d_in), left_range,

@@ -3,29 +3,35 @@
  * linear under DEV_Q8 (dev.h).
  *
  * Both come in blocks of 32 values along a row. A weight's is s u + m with u in
- * [0, 15] (GGML's Q4_1; in Q4_0 m = -8 s), a row's becomes d q with
+ * [0, 15] (GGML's Q4_1; in Q4_0 m = -8 s), a row's becomes d p q with d of the
+ * row, p of the block and integers p in [1, 32767] and q,
  *
- *   d = max |x| / 127,	q = x / d rounded to even, |q| <= 127
+ *   d = max |x| of the row / (127 32767)
+ *   p = max |x| of the block (32767 / max |x| of the row), rounded up, within
+ *       1 and 32767
+ *   q = x / (d p) rounded to even, |q| <= 127
  *
- * (as GGML's quantize_row_q8_1_ref, whose d is an f16 and whose halves go away
- * from zero), and a product is
+ * (GGML's quantize_row_q8_1_ref has an f16 for d p; this way a product takes one
+ * multiplication less, and where p is small what is rounded away is below an
+ * f32's last bit in the row's largest), and a product is
  *
- *   sum of x w = sum over blocks of  s d (sum of q u) + m d (sum of q).
+ *   sum of x w = d  sum over blocks of  s p (sum of q u) + m p (sum of q).
  *
- * The sums in brackets are of integers, exact: two products of a byte each fit
- * a 16-bit lane, |q u + q' u'| <= 3810, and so do eight such pairs, which is a
- * block over four lanes of one row, 8 3810 < 2^15. From there on in f32, block
- * by block in order:
+ * p and the sums in brackets are integers, and so exact up to their product: two
+ * products of a byte each fit a 16-bit lane, |q u + q' u'| <= 3810, and so do
+ * eight such pairs, half a block's, 8 3810 < 2^15; p times the sum of two lanes
+ * fits 32 bits, 32767 60960 < 2^31. From there on in f32, block by block in order,
+ * and with d at the end:
  *
- *   out = fma(m, d (sum of q), fma(s (sum of q u), d, out))
+ *   out = fma(m, p (sum of q), fma(p (sum of q u), s, out))
  *
- * A block that holds a value that is no number, or infinite, makes d NaN; one
+ * A row that holds a value that is no number, or infinite, makes d NaN; one
  * below 2^-100 everywhere counts as zeros.
  *
  * Layout, four values of a row side by side as the instruction wants them: a
- * group of mr rows of x is int8 [block][8][mr][4] with scales [block][mr][2] =
- * (d, d sum of q), a panel of nr rows of a weight uint8 [block][8][nr][4] with
- * [block][2][nr] = s, m. Missing rows are zeros.
+ * group of mr rows of x is int8 [block][8][mr][4] with scales [block][mr] = p,
+ * p sum of q, and units [mr] = d, a panel of nr rows of a weight uint8
+ * [block][8][nr][4] with [block][2][nr] = s, m. Missing rows are zeros.
  */
 #ifndef R1_DEV_CPU_Q8_H
 #define R1_DEV_CPU_Q8_H
@@ -37,21 +43,30 @@
 
 enum { Q8_BLOCK = 32 };
 
+struct dev_cpu_q8_scale {
+	int16_t p[2];		/* twice, as the instruction wants it */
+	float sum;		/* p (sum of q) */
+};
+
 struct dev_cpu_q8 {
 	size_t mr, nr;
 
 	/* n <= mr rows of `blocks` blocks, ld values apart. */
 	void (*pack_left)(const float *x, size_t ld, size_t n, size_t blocks,
-	                  int8_t *out, float *scale);
+	                  int8_t *out, struct dev_cpu_q8_scale *scale,
+	                  float *unit);
 	/* n <= nr rows of a weight of type t (dev_cpu_q8_type), row_bytes
 	 * apart. */
 	void (*pack_right)(enum dtype t, const uint8_t *w, size_t row_bytes,
 	                   size_t n, size_t blocks, uint8_t *out, float *scale);
 	/* c[mr, nr] = a group times a panel, over `blocks` blocks, or with
-	 * `add` that added to what is there, as the chain above. */
-	void (*tile)(const int8_t *left, const float *left_scale,
+	 * `add` that added to what is there, as the chain above; units where
+	 * it ends here, else NULL. */
+	void (*tile)(const int8_t *left,
+	             const struct dev_cpu_q8_scale *left_scale,
 	             const uint8_t *right, const float *right_scale,
-	             size_t blocks, float *c, size_t ldc, int add);
+	             size_t blocks, const float *unit, float *c, size_t ldc,
+	             int add);
 };
 
 /* Whether weights of this type can be multiplied so. */

@@ -3,48 +3,78 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 
 #define VEC_W 8
 #include "dev_cpu_flip.h"
 
-enum { MR = 6, NR = 16, QUADS = Q8_BLOCK / 4 };
+enum {
+	MR = 6, NR = 16, QUADS = Q8_BLOCK / 4,
+	MAX_P = 32767, STEPS = 127 * MAX_P	/* of a row's largest */
+};
 
 /* ---- packing ---- */
 
-/* The largest of eight numbers from 0 on. */
-INLINE int32_t largest(__m256i v)
+/* The largest of 32 sizes, as bits: sizes of floats order as their bits do, those
+ * of no numbers last. */
+INLINE int32_t largest(const float *x)
 {
-	__m128i m = _mm_max_epi32(_mm256_castsi256_si128(v),
-	                          _mm256_extracti128_si256(v, 1));
+	const __m256i size = _mm256_set1_epi32(0x7fffffff);
+	__m256i top = _mm256_setzero_si256();
+	__m128i m;
+	int i;
 
+	for (i = 0; i < 4; i++)
+		top = _mm256_max_epi32(top, _mm256_and_si256(size,
+			_mm256_loadu_si256((const void *)(x + 8 * i))));
+	m = _mm_max_epi32(_mm256_castsi256_si128(top),
+	                  _mm256_extracti128_si256(top, 1));
 	m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
 	return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
 }
 
-/* A block of x as integers; d and d times their sum to scale[2]. */
-INLINE __m256i round_block(const float *x, float scale[2])
+/* A row's factors: of x to d, of a block's largest to p. */
+struct row {
+	float to_d, to_p;
+};
+
+/* The largest of each block to sum; d. */
+INLINE struct row measure(const float *x, size_t blocks,
+                          struct dev_cpu_q8_scale *scale, float *unit)
 {
-	const __m256i size = _mm256_set1_epi32(0x7fffffff);
-	__m256i q[4], sums, top = _mm256_setzero_si256();
+	int32_t bits, top = 0;
+	float most;
+	size_t b;
+
+	for (b = 0; b < blocks; b++, scale += MR) {
+		bits = largest(x + b * Q8_BLOCK);
+		memcpy(&scale->sum, &bits, sizeof(bits));
+		top = bits > top ? bits : top;
+	}
+	memcpy(&most, &top, sizeof(most));
+	if (!(most < INFINITY)) {
+		*unit = NAN;
+		return (struct row){ 0, 0 };
+	}
+	*unit = most / STEPS;
+	if (!(most > 0x1p-100f))
+		return (struct row){ 0, 0 };
+	return (struct row){ STEPS / most, MAX_P / most };
+}
+
+/* A block of x as integers, and its scale, where its largest is. */
+INLINE __m256i round_block(const float *x, struct row row,
+                           struct dev_cpu_q8_scale *scale)
+{
+	__m256i q[4], sums;
 	__m256 factor;
 	__m128i s;
-	int32_t bits;
-	float most;
-	int i;
+	int p, i;
 
-	/* sizes of floats order as their bits do, those of no numbers last */
-	for (i = 0; i < 4; i++)
-		top = _mm256_max_epi32(top, _mm256_and_si256(size,
-			_mm256_loadu_si256((const void *)(x + 8 * i))));
-	bits = largest(top);
-	memcpy(&most, &bits, sizeof(most));
-	if (!(most < __builtin_inff())) {
-		scale[0] = scale[1] = __builtin_nanf("");
-		return _mm256_setzero_si256();
-	}
-	scale[0] = most / 127;
-	factor = _mm256_set1_ps(most > 0x1p-100f ? 127 / most : 0);
+	p = row.to_d > 0 ? (int)ceilf(scale->sum * row.to_p) : 1;
+	p = p < 1 ? 1 : p > MAX_P ? MAX_P : p;
+	factor = _mm256_set1_ps(row.to_d / (float)p);
 	for (i = 0; i < 4; i++)
 		q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(
 			x + 8 * i), factor));
@@ -60,24 +90,30 @@ INLINE __m256i round_block(const float *x, float scale[2])
 	                  _mm256_extracti128_si256(sums, 1));
 	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
 	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
-	scale[1] = scale[0] * (float)_mm_cvtsi128_si32(s);
+	scale->p[0] = scale->p[1] = (int16_t)p;
+	scale->sum = (float)(p * _mm_cvtsi128_si32(s));
 	return q[0];
 }
 
 static void pack_left(const float *x, size_t ld, size_t n, size_t blocks,
-                      int8_t *out, float *scale)
+                      int8_t *out, struct dev_cpu_q8_scale *scale, float *unit)
 {
+	struct row row[MR];
 	vf r[8];
 	size_t b, i;
 
-	for (b = 0; b < blocks; b++, out += MR * Q8_BLOCK, scale += 2 * MR) {
+	for (i = 0; i < n; i++)
+		row[i] = measure(x + i * ld, blocks, scale + i, unit + i);
+	for (; i < MR; i++)
+		unit[i] = 0;
+	for (b = 0; b < blocks; b++, out += MR * Q8_BLOCK, scale += MR) {
 		for (i = 0; i < 8; i++) {
 			r[i] = splat(0);
 			if (i < n)
 				r[i] = (vf)round_block(x + i * ld + b *
-				                       Q8_BLOCK, scale + 2 * i);
+					Q8_BLOCK, row[i], scale + i);
 			else if (i < MR)
-				scale[2 * i] = scale[2 * i + 1] = 0;
+				scale[i] = (struct dev_cpu_q8_scale){ 0 };
 		}
 		flip(r);
 		for (i = 0; i < QUADS; i++)
@@ -131,8 +167,8 @@ INLINE __m256i load(const void *p)
 	return _mm256_loadu_si256(p);
 }
 
-/* Four values of a row for every row of a panel. */
-INLINE __m256i quad(const int8_t *p)
+/* Four bytes of a row for every row of a panel. */
+INLINE __m256i quad(const void *p)
 {
 	int32_t v;
 
@@ -153,11 +189,10 @@ INLINE __m256i pairs(int j, __m256i sum, __m256i w, __m256i x)
 	return p;
 }
 
-static void tile(const int8_t *left, const float *left_scale,
+static void tile(const int8_t *left, const struct dev_cpu_q8_scale *left_scale,
                  const uint8_t *right, const float *right_scale, size_t blocks,
-                 float *c, size_t ldc, int add)
+                 const float *unit, float *c, size_t ldc, int add)
 {
-	const __m256i ones = _mm256_set1_epi16(1);
 	float out[MR][NR] __attribute__((aligned(32)));
 	int i, j;
 
@@ -183,32 +218,36 @@ static void tile(const int8_t *left, const float *left_scale,
 				sum[i][1] = pairs(j, sum[i][1], w1, x);
 			}
 		}
-#pragma GCC unroll 2
-		for (j = 0; j < 2; j++) {
-			__m256 s = _mm256_loadu_ps(right_scale + 8 * j);
-			__m256 m = _mm256_loadu_ps(right_scale + NR + 8 * j);
-
 #pragma GCC unroll 6
-			for (i = 0; i < MR; i++) {
-				const float *by = left_scale + 2 * i;
+		for (i = 0; i < MR; i++) {
+			__m256i p = quad(left_scale[i].p);
+			__m256 q = _mm256_broadcast_ss(&left_scale[i].sum);
+
+#pragma GCC unroll 2
+			for (j = 0; j < 2; j++) {
+				const float *s = right_scale + 8 * j;
 				__m256 o = _mm256_load_ps(&out[i][8 * j]);
 				__m256 f = _mm256_cvtepi32_ps(
-					_mm256_madd_epi16(sum[i][j], ones));
+					_mm256_madd_epi16(sum[i][j], p));
 
-				o = _mm256_fmadd_ps(_mm256_mul_ps(f, s),
-					_mm256_broadcast_ss(by), o);
-				o = _mm256_fmadd_ps(m,
-					_mm256_broadcast_ss(by + 1), o);
+				o = _mm256_fmadd_ps(f, _mm256_loadu_ps(s), o);
+				o = _mm256_fmadd_ps(_mm256_loadu_ps(s + NR), q,
+				                    o);
 				_mm256_store_ps(&out[i][8 * j], o);
 			}
 		}
+		/* or gcc holds a second copy of out */
+		__asm__("" : : : "memory");
 		left += MR * Q8_BLOCK;
-		left_scale += 2 * MR;
+		left_scale += MR;
 		right += NR * Q8_BLOCK;
 		right_scale += 2 * NR;
 	}
-	for (i = 0; i < MR; i++)
+	for (i = 0; i < MR; i++) {
+		for (j = 0; unit && j < NR; j++)
+			out[i][j] *= unit[i];
 		memcpy(c + (size_t)i * ldc, out[i], sizeof(out[i]));
+	}
 }
 
 const struct dev_cpu_q8 dev_cpu_q8_avx2 = {

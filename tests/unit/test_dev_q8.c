@@ -4,6 +4,7 @@
 #include "dev_cases.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dev_cpu.h"
@@ -83,28 +84,32 @@ static float formula(const float *x, const struct tensor *w, size_t row,
                      float bias, const float *f32, double *off)
 {
 	size_t blocks = w->shape[1] / B, b, j;
-	float out = 0;
+	float out = 0, most = 0;
 
 	*off = 0;
+	for (j = 0; j < blocks * B; j++)
+		most = fmaxf(most, fabsf(x[j]));
 	for (b = 0; b < blocks; b++, x += B) {
-		float s, m, top = 0, d;
+		float s, m, top = 0, p;
 		int u[B], dot = 0, sum = 0;
 
 		block_of(w, row, b, &s, &m, u);
 		for (j = 0; j < B; j++)
 			top = fmaxf(top, fabsf(x[j]));
-		d = top / 127;
-		for (j = 0; j < B && top > 0; j++) {
-			int q = (int)rintf(x[j] * (127 / top));
+		p = fminf(fmaxf(ceilf(top * (32767 / most)), 1), 32767);
+		for (j = 0; j < B; j++) {
+			int q = (int)rintf(x[j] * (127 * 32767 / most / p));
 
+			assert_in_range(abs(q), 0, 127);
 			dot += q * u[j];
 			sum += q;
-			*off += 0.51 * d * fabs(f32[row * w->shape[1] +
-			                            b * B + j]);
+			*off += 0.51 * (top / 127 + most / (127 * 32767)) *
+				fabs(f32[row * w->shape[1] + b * B + j]);
 		}
-		out = fmaf(m, d * (float)sum, fmaf((float)dot * s, d, out));
+		out = fmaf(m, (float)((int)p * sum),
+		           fmaf((float)((int)p * dot), s, out));
 	}
-	return out + bias;
+	return out * (most / (127 * 32767)) + bias;
 }
 
 static void check_case(enum dtype type, size_t n, size_t d_out, size_t d_in,
@@ -117,8 +122,9 @@ static void check_case(enum dtype type, size_t n, size_t d_out, size_t d_in,
 	size_t i, j, k;
 	int t;
 
-	for (i = 0; i < n * d_in; i++)	/* rows of all sizes */
-		x[i] *= factor * (float)(1 + i / d_in % 5);
+	for (i = 0; i < n * d_in; i++)	/* rows and blocks of all sizes */
+		x[i] *= factor * (float)(1 + i / d_in % 5) *
+			powf(0.01f, (float)(i / B % 5));
 	for (t = 0; t < N_DEVS; t++) {
 		memset(out, 255, n * d_out * sizeof(*out));
 		assert_int_equal(dev_ops(devs[t])->linear(devs[t], x, n, &l, 1,
