@@ -62,16 +62,18 @@ static size_t n_active(const uint32_t *latent, size_t k)
 static void decode_range(void *ctx, size_t first, size_t n)
 {
 	const struct rows *q = ctx;
-	size_t i, k = q->c->k;
+	const float *ahead[TC_AHEAD];
+	size_t i, j, m, k = q->c->k;
 
 	for (i = first; i < first + n; i++) {
 		const uint32_t *latent = q->c->latent + i * k;
-		size_t m = n_active(latent, k), ahead = 0;
 
-		if (m == k && i + 1 < q->c->n)
-			ahead = n_active(latent + k, k);
-		q->loops->combine(q->w, latent, q->c->value + i * k, m, ahead,
-		                  q->dim, 1, q->out + i * q->dim);
+		m = i + 1 < q->c->n ? n_active(latent + k, k) : 0;
+		for (j = 0; j < m && j < TC_AHEAD; j++)
+			ahead[j] = q->w + (size_t)latent[k + j] * q->dim;
+		q->loops->combine(q->w, latent, q->c->value + i * k,
+		                  n_active(latent, k), ahead, j, q->dim, 1,
+		                  q->out + i * q->dim);
 	}
 }
 
@@ -187,9 +189,8 @@ static void combine_range(void *ctx, size_t first, size_t n)
 		if (q->start[i] < q->start[i + 1])
 			q->loops->combine(q->x, q->ids + q->start[i],
 			                  q->w + q->start[i],
-			                  q->start[i + 1] - q->start[i],
-			                  q->start[q->n] - q->start[i + 1],
-			                  q->dim, 1, q->out + i * q->dim);
+			                  q->start[i + 1] - q->start[i], NULL,
+			                  0, q->dim, 1, q->out + i * q->dim);
 }
 
 static int tc_combine(struct dev *d, const uint32_t *start,
@@ -197,8 +198,7 @@ static int tc_combine(struct dev *d, const uint32_t *start,
                       const float *src, size_t dim, float *out, struct err *e)
 {
 	struct rows q = { .loops = dev_cpu_tc_loops(), .x = src, .w = value,
-	                  .start = start, .ids = row, .n = n, .dim = dim,
-	                  .out = out };
+	                  .start = start, .ids = row, .dim = dim, .out = out };
 
 	(void)e;
 	dev_cpu_ranges(cpu(d), n, 32, combine_range, &q);

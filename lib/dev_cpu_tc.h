@@ -6,6 +6,8 @@
 #include "dev_cpu_tc_pick.h"
 #include "dev_tc.h"
 
+enum { TC_AHEAD = 8 };	/* rows asked for at once, before they are wanted */
+
 /*
  * Loops compiled once per instruction set, equal bytes from each: element-wise
  * arithmetic without contraction, sums over 16 lanes folded in one order.
@@ -20,10 +22,11 @@ struct tc_loops {
 	/* How many of v[n] are >= at_least. */
 	size_t (*count)(const float *v, size_t n, float at_least);
 	/* out[dim] (+)= sum over e < n of coef[e] src[row[e] * dim ...];
-	 * `add`: onto what is there. row[n], ... row[n + ahead - 1] are rows
-	 * of src that will be wanted next. */
+	 * `add`: onto what is there. ahead[n_ahead], of which TC_AHEAD at
+	 * most count, are rows of dim floats that will be wanted next. */
 	void (*combine)(const float *src, const uint32_t *row,
-	                const float *coef, size_t n, size_t ahead, size_t dim,
+	                const float *coef, size_t n,
+	                const float *const *ahead, size_t n_ahead, size_t dim,
 	                int add, float *out);
 	/* sum (x[i] - mean[i])^2; mean NULL: 0 */
 	float (*sq)(const float *x, const float *mean, size_t n);

@@ -17,8 +17,6 @@
 
 #ifdef VEC_W
 
-enum { COMBINE = 8 };	/* rows that combine at once, at most */
-
 /* Bit i set where v's lane i is not below `bar`; NaN is not. */
 INLINE unsigned not_below16(struct v16 v, float bar)
 {
@@ -95,40 +93,42 @@ static size_t body_count(const float *v, size_t n, float at_least)
 	return (size_t)fold_add(s);	/* exact below 2^24 */
 }
 
-/* out (+)= the sum over m rows of coef[e] src[row[e]], 16 columns at a time, and
- * asks for the rows next[m] meanwhile. m rows are as many streams, which come
+/* out (+)= the sum over m rows of coef[e] src[row[e]], 16 columns at a time,
+ * asking for n_ahead other rows meanwhile. m rows are as many streams, which come
  * faster from far away than one. */
 INLINE void combine_some(const float *src, const uint32_t *row,
-                         const float *coef, const int m, const uint32_t *next,
+                         const float *coef, const int m,
+                         const float *const *ahead, const int n_ahead,
                          size_t dim, int add, float *out)
 {
-	const float *s[COMBINE], *ahead[COMBINE];
-	struct v16 q[COMBINE];
+	const float *s[TC_AHEAD];
+	struct v16 q[TC_AHEAD];
 	size_t i;
 	int e;
 
 	for (e = 0; e < m; e++) {
 		s[e] = src + (size_t)row[e] * dim;
-		ahead[e] = src + (size_t)next[e] * dim;
 		q[e] = splat16(coef[e]);
 	}
 	for (i = 0; i + 16 <= dim; i += 16) {
 		struct v16 a = add ? load16(out + i) : splat16(0);
 
 		_Pragma("GCC unroll 8")
-		for (e = 0; e < m; e++) {
+		for (e = 0; e < n_ahead; e++)
 			__builtin_prefetch(ahead[e] + i);
+		_Pragma("GCC unroll 8")
+		for (e = 0; e < m; e++)
 			a = add16(a, mul16(q[e], load16(s[e] + i)));
-		}
 		store16(out + i, a);
 	}
 }
 
 static void body_combine(const float *src, const uint32_t *row,
-                         const float *coef, size_t n, size_t ahead,
+                         const float *coef, size_t n,
+                         const float *const *ahead, size_t n_ahead,
                          size_t dim, int add, float *out)
 {
-	uint32_t next[COMBINE];
+	const float *next[TC_AHEAD];
 	size_t whole = dim / 16 * 16, i, e, m;
 
 	for (i = whole; i < dim; i++) {
@@ -140,22 +140,30 @@ static void body_combine(const float *src, const uint32_t *row,
 	}
 	if (!add && n == 0)
 		memset(out, 0, whole * sizeof(*out));
-	for (e = 0; e < n; e += m, row += m, coef += m, add = 1) {
+	for (e = 0; e < n; e += m, add = 1) {
 		m = n - e >= 8 ? 8 : n - e >= 4 ? 4 : n - e >= 2 ? 2 : 1;
-		for (i = 0; i < m; i++)
-			next[i] = row[e + m + i < n + ahead ? m + i : 0];
+		for (i = 0; i < TC_AHEAD; i++) {
+			size_t at = e + m + i;
+
+			next[i] = at < n ? src + (size_t)row[at] * dim
+			    : at - n < n_ahead ? ahead[at - n] : out;
+		}
 		switch (m) {
 		case 8:
-			combine_some(src, row, coef, 8, next, dim, add, out);
+			combine_some(src, row + e, coef + e, 8, next, 8, dim,
+			             add, out);
 			break;
 		case 4:
-			combine_some(src, row, coef, 4, next, dim, add, out);
+			combine_some(src, row + e, coef + e, 4, next, 4, dim,
+			             add, out);
 			break;
 		case 2:
-			combine_some(src, row, coef, 2, next, dim, add, out);
+			combine_some(src, row + e, coef + e, 2, next, 4, dim,
+			             add, out);
 			break;
 		default:
-			combine_some(src, row, coef, 1, next, dim, add, out);
+			combine_some(src, row + e, coef + e, 1, next, 4, dim,
+			             add, out);
 		}
 	}
 }

@@ -123,6 +123,30 @@ static void step_decoder(const struct step *q, size_t j, const float *g)
 		                  l->dec.w + j * l->d_out, l->d_out);
 }
 
+/* The rows that latent j's encoder will step. */
+static size_t encoder_rows(const struct dev_tc_latents *l, size_t j,
+                           const float **row)
+{
+	row[0] = l->enc.w + j * l->d_in;
+	row[1] = l->enc.s1 + j * l->d_in;
+	row[2] = l->enc.s2 ? l->enc.s2 + j * l->d_in : row[1];
+	return 3;
+}
+
+/* Those that latent j's slopes will want. */
+static size_t slope_rows(const struct step *q, size_t j, const float **row)
+{
+	const struct dev_tc_latents *l = q->l;
+	size_t n = 0, i;
+
+	if (j == l->n_latents)
+		return 0;
+	row[n++] = l->dec.w + j * l->d_out;
+	for (i = q->s.start[j]; i < q->s.start[j + 1] && n < TC_AHEAD; i++)
+		row[n++] = q->g + (size_t)q->s.g_row[i] * l->d_out;
+	return n;
+}
+
 static void step_latent(const struct step *q, size_t j, float *row)
 {
 	const struct dev_tc_latents *l = q->l;
@@ -130,7 +154,7 @@ static void step_latent(const struct step *q, size_t j, float *row)
 	const struct by_latent *s = &q->s;
 	size_t a = s->start[j], n = s->start[j + 1] - a, i;
 	float *dec = l->dec.w + j * l->d_out, sum = 0;
-	const float *g_enc = NULL, *g_dec = NULL;
+	const float *g_enc = NULL, *g_dec = NULL, *ahead[TC_AHEAD];
 
 	if (n == 0 && !l->live[j] && q->o->rule != DEV_TC_GRAD)
 		return;
@@ -142,8 +166,9 @@ static void step_latent(const struct step *q, size_t j, float *row)
 	}
 	if (n) {
 		l->live[j] = 1;
-		q->loops->combine(q->g, s->g_row + a, s->value + a, n, 0,
-		                  l->d_out, 0, row);
+		q->loops->combine(q->g, s->g_row + a, s->value + a, n,
+		                  ahead, encoder_rows(l, j, ahead), l->d_out, 0,
+		                  row);
 		if (l->unit_dec)
 			remove_parallel(v, dec, row, l->d_out);
 		g_dec = row;
@@ -157,8 +182,9 @@ static void step_latent(const struct step *q, size_t j, float *row)
 	if (l->unit_dec && q->o->rule != DEV_TC_GRAD)
 		to_unit(q->loops, v, dec, l->d_out);
 	if (n) {
-		q->loops->combine(q->x, s->x_row + a, s->slope + a, n, 0,
-		                  l->d_in, 0, row);
+		q->loops->combine(q->x, s->x_row + a, s->slope + a, n,
+		                  ahead, slope_rows(q, j + 1, ahead), l->d_in,
+		                  0, row);
 		g_enc = row;
 	}
 	q->loops->step(q->o, l->enc.w + j * l->d_in, l->enc.s1 + j * l->d_in,

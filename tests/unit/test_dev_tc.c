@@ -359,8 +359,9 @@ static void loops_agree_to_the_bit(void **state)
 			v[level] = mem_array(n, 4, NULL);
 			if (!f)
 				f = dev_cpu_tc_loops_level(0);
-			f->combine(src, row, coef, ROWS, 0, n, 0, out[level]);
-			f->combine(src, row, coef, 3, ROWS - 3, n, 1,
+			f->combine(src, row, coef, ROWS, NULL, 0, n, 0,
+			           out[level]);
+			f->combine(src, row, coef, 3, NULL, 0, n, 1,
 			           out[level]);
 			sq[level] = f->sq(src, src + n, n);
 			f->step(&o, w[level], m[level], v[level], src, n);
@@ -405,6 +406,7 @@ static void combine_adds_row_after_row(void **state)
 	const size_t dims[] = { 1, 15, 16, 33, MOST };
 	float *src = floats(ROWS * MOST), *coef = floats(ROWS);
 	float was[MOST], want[MOST], got[MOST];
+	const float *ahead[TC_AHEAD];
 	uint32_t row[ROWS];
 	size_t t, n, i, j;
 	int level, add;
@@ -412,6 +414,8 @@ static void combine_adds_row_after_row(void **state)
 	(void)state;
 	for (i = 0; i < ROWS; i++)
 		row[i] = (uint32_t)(rnd() % ROWS);
+	for (i = 0; i < TC_AHEAD; i++)
+		ahead[i] = src + i * MOST;
 	coef[5] = NAN;
 	for (i = 0; i < MOST; i++)
 		was[i] = (float)i - 0.3f;
@@ -430,7 +434,8 @@ static void combine_adds_row_after_row(void **state)
 			for (j = 0; j < n; j++)
 				want[i] += coef[j] * src[row[j] * dims[t] + i];
 		}
-		f->combine(src, row, coef, n, ROWS - n, dims[t], add, got);
+		f->combine(src, row, coef, n, ahead, n % (TC_AHEAD + 1),
+		           dims[t], add, got);
 		for (i = 0; i < MOST; i++)	/* a NaN has many bytes */
 			assert_true(want[i] == got[i] ||
 			            (isnan(want[i]) && isnan(got[i])));
