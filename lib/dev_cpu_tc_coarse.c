@@ -13,7 +13,7 @@ enum {
 	ITEMS_PER_THREAD = 4,
 	ROUND_BYTES = 8 << 20,	/* of packed latents, about */
 	MIN_ROWS = 48,		/* with fewer, packing costs what it saves */
-	MIN_IN = 64, MAX_IN = 1 << 16,
+	MIN_IN = 64,
 	MIN_LATENTS = 512,
 	LATENTS_PER_K = 8	/* with fewer, most are candidates */
 };
@@ -21,12 +21,12 @@ enum {
 struct coarse {
 	const struct tc_encode *q;
 	const struct dev_cpu_tc_coarse *table;
-	size_t d2, groups, item_groups;
+	struct tc_cols cols;
+	size_t groups, item_groups;
 	size_t first, panels;	/* latents of this round */
-	int32_t slack;
 	struct tc_pick *pick;	/* [n] */
-	int16_t *x, *w;
-	float *x_scale, *w_scale, *bias;
+	struct tc_side x, w;
+	float *bias;
 };
 
 const struct dev_cpu_tc_coarse *dev_cpu_tc_coarse_level(int level)
@@ -42,17 +42,10 @@ const struct dev_cpu_tc_coarse *dev_cpu_tc_coarse_level(int level)
 	return NULL;
 }
 
-int32_t dev_cpu_tc_coarse_slack(size_t d)
-{
-	double h = 0.51 * sqrt((double)d);
-
-	return (int32_t)ceil(h * (2 * 46000.0 + h) + 130.0 * (double)d + 1024);
-}
-
 int dev_cpu_tc_coarse_fits(const struct tc_encode *q)
 {
 	return q->dev->coarse && q->n >= MIN_ROWS && q->d_in >= MIN_IN &&
-	       q->d_in <= MAX_IN && q->n_latents >= MIN_LATENTS &&
+	       q->d_in <= TC_MAX_IN && q->n_latents >= MIN_LATENTS &&
 	       q->n_latents / LATENTS_PER_K >= q->k;
 }
 
@@ -62,8 +55,8 @@ static void pack_rows(void *ctx, size_t item, int thread)
 	size_t mr = c->table->mr, r = item * mr, left = c->q->n - r;
 
 	(void)thread;
-	c->table->pack(c->q->x + r * c->q->d_in, left < mr ? left : mr,
-	               c->q->d_in, mr, c->x + 2 * r * c->d2, c->x_scale + r);
+	c->table->pack_x(&c->cols, c->q->x + r * c->q->d_in, left < mr ? left
+	                 : mr, tc_side_at(c->x, &c->cols, r, 0));
 }
 
 static void pack_panel(void *ctx, size_t item, int thread)
@@ -74,8 +67,8 @@ static void pack_panel(void *ctx, size_t item, int thread)
 	size_t n = q->n_latents - at < nr ? q->n_latents - at : nr;
 
 	(void)thread;
-	c->table->pack(q->w + at * q->d_in, n, q->d_in, nr,
-	               c->w + 2 * j * c->d2, c->w_scale + j);
+	c->table->pack_w(&c->cols, q->w + at * q->d_in, n,
+	                 tc_side_at(c->w, &c->cols, j, 1));
 	for (i = 0; i < nr; i++)	/* what is not there never passes */
 		c->bias[j + i] = i < n ? q->b[at + i] : -INFINITY;
 }
@@ -85,9 +78,9 @@ static void scan_rows(void *ctx, size_t item, int thread)
 	const struct coarse *c = ctx;
 	size_t rows = c->item_groups * c->table->mr, r = item * rows;
 	const struct tc_scan s = {
-		c->q, c->d2, c->slack, c->x + 2 * r * c->d2, c->x_scale + r, r,
+		c->q, &c->cols, tc_side_at(c->x, &c->cols, r, 0), r,
 		c->q->n - r < rows ? c->q->n - r : rows, c->pick + r, c->w,
-		c->w_scale, c->bias, c->first, c->panels
+		c->bias, c->first, c->panels
 	};
 
 	(void)thread;
@@ -112,34 +105,71 @@ static size_t item_groups(size_t groups, int threads)
 	return n < MIN_GROUPS ? MIN_GROUPS : n > MAX_GROUPS ? MAX_GROUPS : n;
 }
 
+/* Memory for operands; base NULL: only counted. */
+struct room {
+	char *base;
+	size_t used;
+};
+
+static void *cut(struct room *r, size_t bytes)
+{
+	void *p = r->base ? r->base + r->used : NULL;
+
+	r->used += (bytes + 63) / 64 * 64;
+	return p;
+}
+
+static struct tc_side cut_side(struct room *r, const struct tc_cols *c,
+                               size_t rows, int panel)
+{
+	struct tc_side s;
+
+	s.wide = cut(r, tc_wide_values(c, rows) * sizeof(*s.wide));
+	s.narrow = cut(r, tc_narrow_bytes(c, rows, panel));
+	s.scale = cut(r, rows * sizeof(*s.scale));
+	s.narrow_scale = cut(r, rows * sizeof(*s.narrow_scale));
+	s.rest = cut(r, rows * sizeof(*s.rest));
+	s.size = cut(r, rows * sizeof(*s.size));
+	return s;
+}
+
+static void cut_all(struct coarse *c, struct room *r, size_t latents)
+{
+	size_t rows = c->groups * c->table->mr;
+
+	c->x = cut_side(r, &c->cols, rows, 0);
+	c->w = cut_side(r, &c->cols, latents, 1);
+	c->bias = cut(r, latents * sizeof(*c->bias));
+}
+
 int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e)
 {
 	struct coarse c = { .q = q, .table = q->dev->coarse };
 	struct par *pool = q->dev->base.pool;
-	size_t mr = c.table->mr, nr = c.table->nr, panels, round, ints;
-	size_t picks = dev_cpu_tc_pick_bytes(q->n, q->cap), bytes;
+	size_t mr = c.table->mr, nr = c.table->nr, panels, round, bytes;
+	size_t picks = dev_cpu_tc_pick_bytes(q->n, q->cap);
+	struct room room = { NULL, 0 };
 
-	c.d2 = (q->d_in + nr - 1) / nr * (nr / 2);
-	c.slack = dev_cpu_tc_coarse_slack(q->d_in);
+	if (c.table->narrow > 0)
+		dev_cpu_tc_cols_choose(&c.cols, q, c.table->narrow);
+	else
+		dev_cpu_tc_cols_wide(&c.cols, q->d_in);
 	c.groups = (q->n + mr - 1) / mr;
 	c.item_groups = item_groups(c.groups, par_threads(pool));
 	panels = (q->n_latents + nr - 1) / nr;
-	round = ROUND_BYTES / (2 * sizeof(int16_t) * c.d2 * nr);
+	round = ROUND_BYTES / (tc_wide_values(&c.cols, nr) * sizeof(*c.w.wide) +
+	                       tc_narrow_bytes(&c.cols, nr, 1));
 	round = round < 1 ? 1 : round < panels ? round : panels;
-	ints = 2 * c.d2 * (c.groups * mr + round * nr);
-	bytes = ints * sizeof(*c.x) +
-	        (c.groups * mr + 2 * round * nr) * sizeof(*c.bias);
+	cut_all(&c, &room, round * nr);
+	bytes = room.used;
 	if (bytes < dev_cpu_tc_know_bytes(q))	/* comes when those have gone */
 		bytes = dev_cpu_tc_know_bytes(q);
 	if (mem_grow(&q->dev->packed, &q->dev->packed_cap, (picks + bytes) /
 	             sizeof(*q->dev->packed) + 1, sizeof(*q->dev->packed), e) < 0)
 		return -1;
 	c.pick = dev_cpu_tc_pick_rows(q->dev->packed, q->n, q->cap);
-	c.x_scale = (float *)(void *)((char *)c.pick + picks);
-	c.w_scale = c.x_scale + c.groups * mr;
-	c.bias = c.w_scale + round * nr;
-	c.x = (int16_t *)(void *)(c.bias + round * nr);
-	c.w = c.x + 2 * c.d2 * c.groups * mr;
+	room = (struct room){ (char *)c.pick + picks, 0 };
+	cut_all(&c, &room, round * nr);
 	par_for(pool, c.groups, pack_rows, &c);
 	for (c.first = 0; c.first < q->n_latents; c.first += round * nr) {
 		size_t left = (q->n_latents - c.first + nr - 1) / nr;
@@ -149,7 +179,7 @@ int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e)
 		par_for(pool, (c.groups + c.item_groups - 1) / c.item_groups,
 		        scan_rows, &c);
 	}
-	dev_cpu_tc_know(q, c.pick, c.x_scale);
+	dev_cpu_tc_know(q, c.pick, room.base);
 	dev_cpu_ranges(q->dev, q->n, 8, write_rows, &c);
 	return 0;
 }

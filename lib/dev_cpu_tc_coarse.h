@@ -1,65 +1,92 @@
 /*
- * dev_cpu_tc_coarse: bounds of a row's values from a product of 16-bit
- * integers, and the encoding of many rows by it.
+ * dev_cpu_tc_coarse: bounds of a row's values from a product of integers of 16
+ * and of 8 bits, and the encoding of many rows by it.
  *
- * A row x [d] is held as integers p and a scale s, x = s (p + a), and a latent's
- * w as q and t, w = t (q + c), where rounding leaves |a_i|, |c_i| <= 0.51 (a half,
- * and 2^15 2^-24 for the product that scales). Scales are chosen so that
+ * Columns are cut into chunks of 32. Some are wide, held in 16 bits, the others
+ * narrow, in 8 (dev_cpu_tc_cols.h chooses). A row x [d] is held as integers p
+ * with a scale s for the wide ones and p' with s' for the narrow, a latent's w
+ * as q, t and q', t':
  *
- *   |p|, |q| <= P = 46000 (2-norms),	|p_i|, |q_i| <= 32100
+ *   x = x^ + a,  x^ = (s p, s' p'),	w = w^ + c,  w^ = (t q, t' q')
+ *   |x . w - (s t p . q + s' t' p' . q')| <= |a| |w| + |x^| |c|
  *
- * With h = 0.51 sqrt(d) >= |a|, |c|, exactly
+ * (2-norms, Cauchy-Schwarz). The integer products need no rounding:
  *
- *   x . w = s t (p . q + p . c + a . q + a . c)
- *   |x . w / (s t) - p . q| <= h (2 P + h)	(Cauchy-Schwarz)
+ *   wide		|p|, |q| <= 46000, |p_i|, |q_i| <= 32100: each partial sum is
+ *   		below 2^31 and summed in 32 bits.
+ *   narrow	|p'_i|, |q'_i| <= B = 90, and over each half block - of 64
+ *   		columns those at places 0 and 1, or 2 and 3, of four - |p'|,
+ *   		|q'| <= 181. The instruction wants one operand from 0 on, so
+ *   		that it gets p' + B: two products are at most 2 180 90 < 2^15
+ *   		together. Sums of a half block start at -B times the sum of
+ *   		q' and run modulo 2^16; they end as p' . q', which is at most
+ *   		181^2 < 2^15. From there on 32 bits: 2^15 for each 32 columns
+ *   		leave room for d <= 2^16.
  *
- * and p . q needs no rounding: it is summed in 32 bits, where each partial sum
- * is at most P^2 < 2^31. Three more errors, in units of s t: the dot product
- * that a value is defined by is off by at most d u |x| |w| <= d u (P + h)^2 <=
- * 130 d; five roundings lie between the integer and the f32 bound
- * (conversion, s, t, s t, their product), 5 u 2^31 = 640; products that
- * underflow, less than one, since s t >= 2^-120. The slack
+ * Wide columns are off by 0.51 s each at most (a half, and 2^15 2^-24 for the
+ * product that scales). Of narrow ones the differences are summed when they are
+ * rounded: what a norm-wise bound of these would leave open is nearly twice as
+ * much. With u = 2^-24, |x| u for each of f x, 1 / f and their product, a dot's
+ * own error (dev_cpu_tc_pick.h) and a dozen roundings on the way to the f32
+ * bounds, a row and a latent carry
  *
- *   C = h (2 P + h) + 130 d + 1024 (dev_cpu_tc_coarse_slack)
+ *   rest_x = 1.002 (|a| + (d + 32) u n_x),	size_x = 1.002 (n_x + |a|)
+ *   rest_w = 1.002 (|c| + 3 u n_w),		size_w = n_w
  *
- * covers them all, and D+- = fl(fl(p . q +- C) fl(s t)). P^2 + C stays below
- * 2^31 for d <= 2^16. For rows of equal norms C s t is about 2 h / P |x| |w|:
- * 5e-4 |x| |w| at d = 576, a hundredth of the products' spread, so that hardly
- * more than k candidates are left.
+ * with n from dev_cpu_tc_norm, and D+- = fl(v +- fl(rest_x size_w + size_x
+ * rest_w)). The norms' 2^-50 cover what underflows: f, f' <= 2^60.
+ *
+ * At d = 576 wide columns alone leave 5e-4 |x| |w| open, a hundredth of the
+ * products' spread, and hardly more than k candidates. Three quarters in 8 bits
+ * leave a third of it open; dev_cpu_tc_know.h computes the twice as many values
+ * that ask for.
  *
  * Packing is done anew for each call, as weights change in each step: it
  * reads and writes a weight once against as many products as there are rows.
  *
- * Layout: as dev_cpu_mm.h's, but columns in pairs, of which there are d2, a
- * multiple of nr / 2: a group of mr rows of x is int16 [d2][mr][2], a panel of
- * nr latents [d2][nr][2]. Missing rows and columns are zeros.
+ * Layout: a group of mr rows of x, or a panel of nr latents, is
+ *   wide	int16 [chunk][16][rows][2], columns in pairs as body_pack says
+ *   narrow	int8 [block][16][rows][4]; before each block of a panel the int16
+ *   	[rows][2] its sums start at. There are as many narrow chunks as make
+ *   	whole blocks.
+ * Missing rows and columns are zeros.
  */
 #ifndef R1_DEV_CPU_TC_COARSE_H
 #define R1_DEV_CPU_TC_COARSE_H
 
+#include "dev_cpu_tc_cols.h"
 #include "dev_cpu_tc_pick.h"
 #include "err.h"
+
+/* Rows of x, or latents, as integers. */
+struct tc_side {
+	int16_t *wide;
+	int8_t *narrow;
+	float *scale, *narrow_scale;	/* NaN: everything passes */
+	float *rest, *size;		/* for the bounds */
+};
 
 /* Rows and panels of one item. */
 struct tc_scan {
 	const struct tc_encode *q;
-	size_t d2;
-	int32_t slack;			/* C */
-	const int16_t *x;		/* groups, the first row's group first */
-	const float *x_scale;		/* [rows]; NaN: everything passes */
+	const struct tc_cols *cols;
+	struct tc_side x;		/* from the first row on */
 	size_t first_row, rows;
 	struct tc_pick *pick;		/* [rows] */
-	const int16_t *w;		/* panels */
-	const float *w_scale, *bias;	/* [panels nr] */
+	struct tc_side w;		/* panels */
+	const float *bias;		/* [panels nr] */
 	size_t first_latent, panels;
 };
 
 struct dev_cpu_tc_coarse {
 	size_t mr, nr;
-	/* n <= width rows of d values as integers of one group or panel of
-	 * `width` rows, and their scales. */
-	void (*pack)(const float *x, size_t n, size_t d, size_t width,
-	             int16_t *out, float *scale);
+	double narrow;	/* share: dev_cpu_tc_cols_choose; 0: knows none */
+	/* n rows of x, at most mr, as a group; n latents, at most nr, as a
+	 * panel. */
+	void (*pack_x)(const struct tc_cols *c, const float *x, size_t n,
+	               struct tc_side out);
+	void (*pack_w)(const struct tc_cols *c, const float *w, size_t n,
+	               struct tc_side out);
 	/* Offers every latent of the panels to every row. */
 	void (*scan)(const struct tc_scan *s);
 };
@@ -72,7 +99,32 @@ extern const struct dev_cpu_tc_coarse dev_cpu_tc_coarse_avx2,
 	dev_cpu_tc_coarse_vnni;
 #endif
 
-int32_t dev_cpu_tc_coarse_slack(size_t d);
+/* Values and bytes that `rows` rows, whole groups, take of either kind. */
+static inline size_t tc_wide_values(const struct tc_cols *c, size_t rows)
+{
+	return rows * c->wide * TC_CHUNK;
+}
+
+static inline size_t tc_narrow_bytes(const struct tc_cols *c, size_t rows,
+                                     int panel)
+{
+	return rows * c->narrow * TC_CHUNK +
+	       (panel ? rows * c->narrow / 2 * 2 * sizeof(int16_t) : 0);
+}
+
+/* `s` from row `row` on, a group's first. */
+static inline struct tc_side tc_side_at(struct tc_side s,
+                                        const struct tc_cols *c, size_t row,
+                                        int panel)
+{
+	s.wide += tc_wide_values(c, row);
+	s.narrow += tc_narrow_bytes(c, row, panel);
+	s.scale += row;
+	s.narrow_scale += row;
+	s.rest += row;
+	s.size += row;
+	return s;
+}
 
 /* Whether q's device has a table and q is of a shape that gains by it. */
 int dev_cpu_tc_coarse_fits(const struct tc_encode *q);

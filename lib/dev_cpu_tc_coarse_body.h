@@ -1,8 +1,12 @@
 /*
  * dev_cpu_tc_coarse_body: the loops of struct dev_cpu_tc_coarse, compiled once
  * per instruction set by a file that defines VEC_W, CO_MR (rows of a tile),
- * CO_TABLE and co_dot (accumulators plus products of pairs), co_one (a pair in
- * every lane), co_not_below (a bit a lane) first.
+ * CO_TABLE and co_dot (accumulators plus products of pairs), co_one (four bytes
+ * in every lane), co_not_below (a bit a lane) first. One of VEC_W 8 that knows
+ * narrow columns defines CO_NARROW (the table's), co_bytes (a chunk as bytes, a number added,
+ * and the squares of what they are off by), co_start (takes TC_BYTE times the
+ * sums of pairs off), co_narrow (adds products of bytes, pairs in 16 bits) and
+ * co_widen (sums of two in 32) besides.
  */
 #ifndef R1_DEV_CPU_TC_COARSE_BODY_H
 #define R1_DEV_CPU_TC_COARSE_BODY_H
@@ -21,111 +25,251 @@ typedef vi vi_mem __attribute__((aligned(4), may_alias));
 
 /* ---- packing ---- */
 
-/* The factor that turns x[n] into integers, NaN where its norm is none. */
-static float co_factor(const float *x, size_t n)
+/* The columns of a chunk of row x, or of a copy in t where some are missing. */
+INLINE const float *co_chunk(const struct tc_cols *c, size_t i, const float *x,
+                             float t[TC_CHUNK])
 {
-	struct v16 sum = splat16(0), most = sum, v;
-	float sq, top, t[16], f;
-	size_t i;
+	size_t at = c->chunk[i] * (size_t)TC_CHUNK, left = c->d - at;
 
-	for (i = 0; i < n; i += 16) {
-		v = i + 16 <= n ? load16(x + i) : load_tail(x + i, n - i, 0);
-		sum = add16(sum, mul16(v, v));
-		EACH_U {
-			vf a = (vf)((vi)v.r[u] & 0x7fffffff);
-
-			most.r[u] = pick(a > most.r[u], a, most.r[u]);
-		}
-	}
-	sq = fold_add(sum);
-	if (!(sq < 0x1p120f))
-		return NAN;
-	store16(t, most);
-	for (top = 0, i = 0; i < 16; i++)
-		top = t[i] > top ? t[i] : top;
-	/* 45800: what rounding adds is below 140 + 45800 / 1000 */
-	f = 45800 / sqrtf(sq);
-	f = f < 32000 / top ? f : 32000 / top;
-	return f < 0x1p60f ? f : 0x1p60f;	/* rows of zeros, too */
+	if (left >= TC_CHUNK)
+		return x + at;
+	memset(t, 0, TC_CHUNK * sizeof(*t));
+	memcpy(t, x + at, left * sizeof(*t));
+	return t;
 }
 
-/* Columns [0, left) of a row, 2 VEC_W at most, as integers: column i beside
- * column VEC_W + i in lane i. */
-INLINE vf co_pairs(const float *x, size_t left, float f)
+/* What sets the scales of some columns: sum of squares, largest value, and the
+ * largest sum of squares of a half block, where it is asked for. */
+struct co_sizes {
+	float sq, top, half;
+};
+
+typedef float co4 __attribute__((vector_size(16)));
+typedef int32_t ci4 __attribute__((vector_size(16)));
+
+/* The 16 lanes' places modulo 4. */
+INLINE co4 co_places(struct v16 v)
+{
+	union { struct v16 all; co4 part[4]; } a = { v };
+
+	return (a.part[0] + a.part[1]) + (a.part[2] + a.part[3]);
+}
+
+INLINE struct co_sizes co_measure(const struct tc_cols *c, size_t from,
+                                  size_t end, const float *x, int halves)
+{
+	struct v16 sum = splat16(0), most = sum, block = sum;
+	float t[TC_CHUNK], top[16];
+	co4 half = { 0 }, p;
+	struct co_sizes z = { 0 };
+	size_t i, j;
+
+	for (i = from; i < end; i++) {
+		const float *v = co_chunk(c, i, x, t);
+
+		for (j = 0; j < TC_CHUNK; j += 16) {
+			struct v16 a = load16(v + j);
+
+			block = add16(block, mul16(a, a));
+			EACH_U {
+				vf s = (vf)((vi)a.r[u] & 0x7fffffff);
+
+				most.r[u] = pick(s > most.r[u], s, most.r[u]);
+			}
+		}
+		if (halves && (i - from) % 2 == 0)
+			continue;
+		sum = add16(sum, block);
+		if (halves) {
+			p = co_places(block);
+			p += __builtin_shuffle(p, (ci4){ 1, 0, 3, 2 });
+			half = (co4)(((ci4)half & (half > p)) |
+			             ((ci4)p & ~(half > p)));
+		}
+		block = splat16(0);
+	}
+	z.sq = fold_add(sum);
+	store16(top, most);
+	for (i = 0; i < 16; i++)
+		z.top = top[i] > z.top ? top[i] : z.top;
+	z.half = half[0] > half[2] ? half[0] : half[2];
+	return z;
+}
+
+/* How a row becomes integers: factors, and the scales that undo them. */
+struct co_row {
+	float wide, narrow;	/* 0: it becomes zeros */
+	float norm;
+};
+
+/* The row behind it, which comes from far away, is asked for meanwhile. */
+static struct co_row co_factors(const struct tc_cols *c, const float *x, int more)
+{
+	struct co_sizes w, n;
+	float sq, f, g;
+	size_t i;
+
+	for (i = 0; more && i < c->d; i += 16)
+		__builtin_prefetch(x + c->d + i);
+	w = co_measure(c, 0, c->wide, x, 0);
+	n = co_measure(c, c->wide, c->wide + c->narrow, x, 1);
+	sq = w.sq + n.sq;
+	f = 45800 / sqrtf(w.sq);
+	g = TC_HALF / sqrtf(n.half);
+	/* what rounding adds is below 140 + 45800 / 1000, and 2.9 */
+	if (!(sq < 0x1p120f))
+		return (struct co_row){ 0, 0, NAN };
+	f = f < 32000 / w.top ? f : 32000 / w.top;
+	g = g < TC_BYTE / n.top ? g : TC_BYTE / n.top;
+	return (struct co_row){
+		f < 0x1p60f ? f : 0x1p60f, g < 0x1p60f ? g : 0x1p60f,
+		sqrtf(sq) * (1 + 0x1p-10f) + 0x1p-50f	/* dev_cpu_tc_norm */
+	};
+}
+
+/* Columns [0, 2 VEC_W) of a chunk as integers: column i beside column VEC_W + i
+ * in lane i. */
+INLINE vf co_pairs(const float *x, float f)
 {
 	const vf magic = splat(12582912.0f);	/* 1.5 2^23: rounds to even */
-	float t[2 * VEC_W];
-	vi p, q;
+	vi p = (vi)(*(const vf_mem *)x * f + magic);
+	vi q = (vi)(*(const vf_mem *)(x + VEC_W) * f + magic);
 
-	if (left < 2 * VEC_W) {
-		memset(t, 0, sizeof(t));
-		memcpy(t, x, left * sizeof(*x));
-		x = t;
-	}
-	p = (vi)(*(const vf_mem *)x * f + magic);
-	q = (vi)(*(const vf_mem *)(x + VEC_W) * f + magic);
 	return (vf)((p & 0xffff) | q << 16);
 }
 
-static void body_pack(const float *x, size_t n, size_t d, size_t width,
-                      int16_t *out, float *scale)
+/* Rows [i0, i0 + VEC_W) of n, `width` in the group. */
+INLINE void co_pack_wide(const struct tc_cols *c, const float *x, size_t i0,
+                         size_t n, const struct co_row *row, size_t width,
+                         int16_t *out)
 {
-	float factor[CO_NR];
+	size_t lanes = width - i0 < VEC_W ? width - i0 : VEC_W, i, j, k;
+	float t[TC_CHUNK];
 	vf r[VEC_W];
-	size_t i, j, i0, lanes;
 
-	for (i = 0; i < width; i++) {
-		factor[i] = i < n ? co_factor(x + i * d, d) : 0;
-		scale[i] = i < n ? 1 / factor[i] : 0;
-		if (!(factor[i] > 0))
-			factor[i] = 0;
-	}
-	for (i0 = 0; i0 < width; i0 += VEC_W) {
-		lanes = width - i0 < VEC_W ? width - i0 : VEC_W;
-		for (j = 0; j < d; j += 2 * VEC_W) {
+	for (k = 0; k < c->wide; k++, out += TC_CHUNK * width)
+		for (j = 0; j < TC_CHUNK; j += 2 * VEC_W) {
 			for (i = i0; i < i0 + VEC_W; i++)
-				r[i - i0] = i < n && factor[i] > 0
-				    ? co_pairs(x + i * d + j, d - j, factor[i])
+				r[i - i0] = i < n && row[i].wide > 0
+				    ? co_pairs(co_chunk(c, k, x + i * c->d, t)
+				               + j, row[i].wide)
 				    : splat(0);
 			flip(r);
 			for (i = 0; i < VEC_W; i++)
 				memcpy(out + (j + 2 * i) * width + 2 * i0,
 				       &r[i], lanes * sizeof(float));
 		}
+}
+
+#ifdef CO_NARROW
+/* And as bytes. off: what these are off by, sums of squares of rows. */
+INLINE void co_pack_narrow(const struct tc_cols *c, const float *x, size_t i0,
+                           size_t n, const struct co_row *row, size_t width,
+                           int panel, float *off, int8_t *out)
+{
+	const size_t step = 4 * width;		/* of four columns */
+	size_t lanes = width - i0 < VEC_W ? width - i0 : VEC_W, b, i, k;
+	float t[TC_CHUNK];
+	vf r[VEC_W], sq[VEC_W];
+
+	for (i = 0; i < VEC_W; i++)
+		sq[i] = splat(0);
+	for (b = 0; b < c->narrow; b += 2) {
+		int8_t *start = out;
+		vi sum = { 0 };
+
+		out += panel ? step : 0;
+		for (k = c->wide + b; k < c->wide + b + 2; k++) {
+			for (i = i0; i < i0 + VEC_W; i++)
+				r[i - i0] = i < n ? co_bytes(co_chunk(c, k, x +
+					i * c->d, t), row[i].narrow, panel ? 0 :
+					TC_BYTE, &sq[i - i0]) : splat(0);
+			flip(r);
+			for (i = 0; i < VEC_W; i++, out += step) {
+				sum = co_start(sum, r[i]);
+				memcpy(out + 4 * i0, &r[i], 4 * lanes);
+			}
+		}
+		if (panel)
+			memcpy(start + 4 * i0, &sum, 4 * lanes);
 	}
+	for (i = 0; i < lanes; i++)
+		for (k = 0; k < VEC_W; k++)
+			off[i0 + i] += sq[i][k];
+}
+#endif
+
+/* off: what narrow columns are off by, sums of squares in integers' units. */
+static void co_put_sizes(const struct tc_cols *c, const struct co_row *row,
+                         float off, int panel, float *rest, float *size)
+{
+	float n = row->norm, u = 0x1p-24f, a, b;
+
+	a = 0.51f * sqrtf((float)(c->wide * TC_CHUNK)) / row->wide;
+	b = sqrtf(off) * (1 + 0x1p-10f) / row->narrow;
+	a = sqrtf(a * a + b * b);
+	*rest = 1.002f * (a + (panel ? 3 : (float)c->d + 32) * u * n);
+	*size = panel ? n : 1.002f * (n + a);
+}
+
+INLINE void co_pack(const struct tc_cols *c, const float *x, size_t n,
+                    size_t width, int panel, struct tc_side out)
+{
+	struct co_row row[CO_NR > CO_MR ? CO_NR : CO_MR];
+	float off[CO_NR > CO_MR ? CO_NR : CO_MR] = { 0 };
+	size_t i, i0;
+
+	for (i = 0; i < width; i++) {
+		row[i] = (struct co_row){ 0, 0, 0 };
+		if (i < n)
+			row[i] = co_factors(c, x + i * c->d, i + 1 < n);
+	}
+	for (i0 = 0; i0 < width; i0 += VEC_W) {
+		co_pack_wide(c, x, i0, n, row, width, out.wide);
+#ifdef CO_NARROW
+		if (c->narrow)
+			co_pack_narrow(c, x, i0, n, row, width, panel, off,
+			               out.narrow);
+#endif
+	}
+	for (i = 0; i < width; i++) {
+		out.scale[i] = out.narrow_scale[i] = out.rest[i] =
+			out.size[i] = i < n ? NAN : 0;
+		if (!(row[i].wide > 0))
+			continue;
+		out.scale[i] = 1 / row[i].wide;
+		out.narrow_scale[i] = 1 / row[i].narrow;
+		co_put_sizes(c, &row[i], off[i], panel, &out.rest[i],
+		             &out.size[i]);
+	}
+}
+
+static void body_pack_x(const struct tc_cols *c, const float *x, size_t n,
+                        struct tc_side out)
+{
+	co_pack(c, x, n, CO_MR, 0, out);
+}
+
+static void body_pack_w(const struct tc_cols *c, const float *w, size_t n,
+                        struct tc_side out)
+{
+	co_pack(c, w, n, CO_NR, 1, out);
 }
 
 /* ---- scanning ---- */
 
-/* Latents of the mask, bounds in up and low, join a row's candidates. */
-static __attribute__((noinline)) void co_take(struct tc_pick *p, size_t latent,
-                                              unsigned mask, const float *up,
-                                              const float *low)
+/* The products of a group of rows with a panel; `ahead`: what to fetch
+ * meanwhile, so far behind the panel. */
+INLINE void co_sums(size_t chunks, const int16_t *x, const int16_t *w,
+                    size_t ahead, vi acc[CO_MR][2])
 {
-	float *to_up = p->up + p->n, *to_low = p->low + p->n;
-	uint32_t *at = p->at + p->n;
-
-	p->n += (size_t)__builtin_popcount(mask);
-	for (; mask; mask &= mask - 1) {
-		unsigned j = (unsigned)__builtin_ctz(mask);
-
-		*to_up++ = up[j];
-		*to_low++ = low[j];
-		*at++ = (uint32_t)(latent + j);
-	}
-}
-
-/* The products of a group of rows with a panel. */
-INLINE void co_sums(const struct tc_scan *s, const int16_t *x,
-                    const int16_t *w, size_t ahead, vi acc[CO_MR][2])
-{
-	vi slack = s->slack - (vi){ 0 };
+	size_t pairs = chunks * (TC_CHUNK / 2), j;
 
 	_Pragma("GCC unroll 16")
 	for (int i = 0; i < CO_MR; i++)
-		acc[i][0] = acc[i][1] = slack;
+		acc[i][0] = acc[i][1] = (vi){ 0 };
 	_Pragma("GCC unroll 4")
-	for (size_t j = 0; j < s->d2; j++) {
+	for (j = 0; j < pairs; j++) {
 		vi w0 = *(const vi_mem *)(const void *)w;
 		vi w1 = *(const vi_mem *)(const void *)(w + 2 * VEC_W);
 
@@ -142,68 +286,167 @@ INLINE void co_sums(const struct tc_scan *s, const int16_t *x,
 	}
 }
 
-/* And offered; `ahead`: what to fetch meanwhile, so far behind the panel. */
-INLINE void co_tile(const struct tc_scan *s, const int16_t *x, size_t row,
-                    const int16_t *w, size_t panel, size_t ahead)
+#ifdef CO_NARROW
+INLINE void co_narrow_sums(size_t blocks, const int8_t *x, const int8_t *w,
+                           size_t ahead, vi acc[CO_MR][2])
 {
-	const float *t = s->w_scale + panel * CO_NR;
+	size_t j;
+
+	_Pragma("GCC unroll 16")
+	for (int i = 0; i < CO_MR; i++)
+		acc[i][0] = acc[i][1] = (vi){ 0 };
+	for (; blocks; blocks--) {
+		vi s0 = *(const vi_mem *)(const void *)w, sum[CO_MR][2];
+		vi s1 = *(const vi_mem *)(const void *)(w + 4 * VEC_W);
+
+		w += 4 * CO_NR;
+		_Pragma("GCC unroll 16")
+		for (int i = 0; i < CO_MR; i++) {
+			sum[i][0] = s0;
+			sum[i][1] = s1;
+		}
+		_Pragma("GCC unroll 8")
+		for (j = 0; j < TC_BLOCK / 4; j++) {
+			vi w0 = *(const vi_mem *)(const void *)w;
+			vi w1 = *(const vi_mem *)(const void *)(w + 4 * VEC_W);
+
+			__builtin_prefetch(w + ahead, 0, 2);
+			_Pragma("GCC unroll 16")
+			for (int i = 0; i < CO_MR; i++) {
+				vi a = co_one(x + 4 * i);
+
+				sum[i][0] = co_narrow(sum[i][0], a, w0);
+				sum[i][1] = co_narrow(sum[i][1], a, w1);
+			}
+			x += 4 * CO_MR;
+			w += 4 * CO_NR;
+		}
+		_Pragma("GCC unroll 16")
+		for (int i = 0; i < CO_MR; i++) {
+			acc[i][0] += co_widen(sum[i][0]);
+			acc[i][1] += co_widen(sum[i][1]);
+		}
+	}
+}
+#endif
+
+/* Adds integers, scaled, to what is there. */
+INLINE void co_add(vi acc[CO_MR][2], const float *row, const float *latent,
+                   int add, vf v[CO_MR][2])
+{
+	_Pragma("GCC unroll 16")
+	for (int i = 0; i < CO_MR; i++)
+		_Pragma("GCC unroll 2")
+		for (int u = 0; u < 2; u++) {
+			vf f = __builtin_convertvector(acc[i][u], vf) *
+			       (*(const vf_mem *)(latent + u * VEC_W) * row[i]);
+
+			v[i][u] = add ? v[i][u] + f : f;
+		}
+}
+
+/* What a row's value and a panel's may be off by. */
+INLINE vf co_error(const struct tc_side *x, int i, const struct tc_side *w, int u)
+{
+	return *(const vf_mem *)(w->size + u * VEC_W) * x->rest[i] +
+	       *(const vf_mem *)(w->rest + u * VEC_W) * x->size[i];
+}
+
+/* Those of a row's values that reach its bar join its candidates. */
+static __attribute__((noinline)) void co_offer(const struct tc_scan *s,
+		size_t row, size_t latent, unsigned mask, const vf v[2],
+		const vf e[2], const float *bias)
+{
+	struct tc_pick *p = s->pick + row;
+	float up[CO_NR], low[CO_NR];
+
+	_Pragma("GCC unroll 2")
+	for (int u = 0; u < 2; u++) {
+		vf b = *(const vf_mem *)(bias + u * VEC_W);
+
+		*(vf_mem *)(up + u * VEC_W) = (v[u] + e[u]) + b;
+		*(vf_mem *)(low + u * VEC_W) = (v[u] - e[u]) + b;
+	}
+	for (; mask; mask &= mask - 1) {
+		unsigned j = (unsigned)__builtin_ctz(mask);
+
+		p->up[p->n] = up[j];
+		p->low[p->n] = low[j];
+		p->at[p->n++] = (uint32_t)(latent + j);
+	}
+	if (p->n + CO_NR > p->full)
+		dev_cpu_tc_pick_cut(s->q, s->first_row + row, p,
+		                    s->q->cap - 2 * TC_PICK_STEP);
+}
+
+/* A group of rows, the first of which is `row`, and a panel. */
+INLINE void co_tile(const struct tc_scan *s, size_t row, size_t panel, int fetch)
+{
+	struct tc_side x = tc_side_at(s->x, s->cols, row, 0);
+	struct tc_side w = tc_side_at(s->w, s->cols, panel * CO_NR, 1);
 	const float *bias = s->bias + panel * CO_NR;
 	size_t latent = s->first_latent + panel * CO_NR, rows = s->rows - row;
-	size_t left = s->q->n_latents - latent, i;
+	size_t left = s->q->n_latents - latent;
 	/* what is not there passes where a row is NaN */
-	unsigned there = left < CO_NR ? (1u << left) - 1 : ~0u;
-	struct tc_pick *p = s->pick + row;
-	vi acc[CO_MR][2], twice = 2 * s->slack - (vi){ 0 };
+	unsigned there = left < CO_NR ? (1u << left) - 1 : ~0u, hit = 0;
+	unsigned mask[CO_MR];
+	vi acc[CO_MR][2];
+	vf v[CO_MR][2];
+	float bar[CO_MR];
 
-	co_sums(s, x, w, ahead, acc);
-	if (rows > CO_MR)
-		rows = CO_MR;
-	for (i = 0; i < rows; i++, p++) {
-		unsigned mask = 0;
-		vf st[2], b[2], high[2];
-		float up[CO_NR], low[CO_NR];
-
+	for (int i = 0; i < CO_MR; i++)
+		bar[i] = s->pick[(size_t)i < rows ? row + i : row].bar;
+	co_sums(s->cols->wide, x.wide, w.wide, fetch
+	        ? tc_wide_values(s->cols, CO_NR) : 0, acc);
+	co_add(acc, x.scale, w.scale, 0, v);
+#ifdef CO_NARROW
+	if (s->cols->narrow) {
+		co_narrow_sums(s->cols->narrow / 2, x.narrow, w.narrow, fetch
+		               ? tc_narrow_bytes(s->cols, CO_NR, 1) : 0, acc);
+		co_add(acc, x.narrow_scale, w.narrow_scale, 1, v);
+	}
+#endif
+	_Pragma("GCC unroll 16")
+	for (int i = 0; i < CO_MR; i++) {
+		mask[i] = 0;
 		_Pragma("GCC unroll 2")
 		for (int u = 0; u < 2; u++) {
-			b[u] = *(const vf_mem *)(bias + u * VEC_W);
-			st[u] = *(const vf_mem *)(t + u * VEC_W) *
-				s->x_scale[row + i];
-			high[u] = __builtin_convertvector(acc[i][u], vf) *
-				st[u] + b[u];
-			mask |= co_not_below(high[u], p->bar) << u * VEC_W;
+			vf up = (v[i][u] + co_error(&x, i, &w, u)) +
+				*(const vf_mem *)(bias + u * VEC_W);
+
+			mask[i] |= co_not_below(up, bar[i]) << u * VEC_W;
 		}
-		mask &= there;
-		if (!mask)
-			continue;
-		_Pragma("GCC unroll 2")
-		for (int u = 0; u < 2; u++) {
-			*(vf_mem *)(up + u * VEC_W) = high[u];
-			*(vf_mem *)(low + u * VEC_W) = __builtin_convertvector(
-				acc[i][u] - twice, vf) * st[u] + b[u];
-		}
-		co_take(p, latent, mask, up, low);
-		if (p->n + CO_NR > s->q->cap)
-			dev_cpu_tc_pick_cut(s->q, s->first_row + row + i, p,
-			                    s->q->cap - 2 * TC_PICK_STEP);
+		mask[i] &= there;
+		hit |= (unsigned)(mask[i] != 0) << i;
+	}
+	for (hit &= (1u << (rows < CO_MR ? rows : CO_MR)) - 1; hit;
+	     hit &= hit - 1) {
+		int i = __builtin_ctz(hit);
+		vf e[2] = { co_error(&x, i, &w, 0), co_error(&x, i, &w, 1) };
+
+		co_offer(s, row + (size_t)i, latent, mask[i], v[i], e, bias);
 	}
 }
 
 static void body_scan(const struct tc_scan *s)
 {
-	size_t panel, row, step = 2 * CO_NR * s->d2;
+	size_t panel, row;
 
 	/* the first rows fetch the next panel, from far away */
 	for (panel = 0; panel < s->panels; panel++)
 		for (row = 0; row < s->rows; row += CO_MR)
-			co_tile(s, s->x + 2 * row * s->d2, row,
-			        s->w + panel * step, panel,
-			        row == 0 && panel + 1 < s->panels ? step : 0);
+			co_tile(s, row, panel, row == 0 &&
+			        panel + 1 < s->panels);
 }
 
 const struct dev_cpu_tc_coarse CO_TABLE = {
 	.mr = CO_MR,
 	.nr = CO_NR,
-	.pack = body_pack,
+#ifdef CO_NARROW
+	.narrow = CO_NARROW,
+#endif
+	.pack_x = body_pack_x,
+	.pack_w = body_pack_w,
 	.scan = body_scan,
 };
 

@@ -153,7 +153,7 @@ static void merge_tile(void *ctx, size_t item, int thread)
 		dev_cpu_scratch(q->dev, thread), 1, g->n_splits * g->kept_cap);
 
 	for (r = 0; r < ROWS && r0 + r < q->n; r++) {
-		dev_cpu_tc_pick_start(p);
+		dev_cpu_tc_pick_start(p, g->n_splits * g->kept_cap);
 		for (s = 0; s < g->n_splits; s++) {
 			const struct tc_pick *part = (const struct tc_pick *)
 				(const void *)(kept + s * g->kept_bytes) + r;

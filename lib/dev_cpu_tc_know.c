@@ -43,15 +43,17 @@ size_t dev_cpu_tc_know_bytes(const struct tc_encode *q)
 	return (q->n + rows - 1) / rows * item_bytes(q, rows);
 }
 
-static int is_open(const struct tc_pick *p, size_t i)
+/* Whether a row's i-th value is to be computed: of the sure ones those that
+ * reach the bar for certain, in the end all. */
+static int is_open(const struct tc_pick *p, size_t i, int sure)
 {
-	return !(p->low[i] == p->up[i]);
+	return !(p->low[i] == p->up[i]) && (!sure || p->low[i] >= p->bar);
 }
 
 /* Counting sort of the open values of n rows: latent j's from start[j] to
  * start[j + 1], in the order of rows. */
 static void order(const struct tc_pick *pick, size_t n, size_t n_latents,
-                  uint32_t *start, struct open *open)
+                  int sure, uint32_t *start, struct open *open)
 {
 	uint32_t *at = start + 1;	/* counting leaves starts behind */
 	size_t r, i;
@@ -59,33 +61,30 @@ static void order(const struct tc_pick *pick, size_t n, size_t n_latents,
 	memset(start, 0, (n_latents + 2) * sizeof(*start));
 	for (r = 0; r < n; r++)
 		for (i = 0; i < pick[r].n; i++)
-			at[pick[r].at[i] + 1] += is_open(&pick[r], i);
+			at[pick[r].at[i] + 1] += is_open(&pick[r], i, sure);
 	for (i = 1; i <= n_latents; i++)
 		at[i] += at[i - 1];
 	for (r = 0; r < n; r++)
 		for (i = 0; i < pick[r].n; i++)
-			if (is_open(&pick[r], i))
+			if (is_open(&pick[r], i, sure))
 				open[at[pick[r].at[i]]++] = (struct open){
 					(uint32_t)r, (uint32_t)i };
 }
 
-static void know_rows(void *ctx, size_t item, int thread)
+/* Computes n rows' values. */
+static void know_values(const struct tc_encode *q, const float *x, size_t n,
+                        struct tc_pick *pick, int sure, void *memory)
 {
-	const struct know *g = ctx;
-	const struct tc_encode *q = g->q;
-	size_t r = item * g->rows, n = q->n - r, d = q->d_in, j, i;
-	uint32_t *start = (uint32_t *)(void *)(g->memory + item * g->bytes);
+	uint32_t *start = memory;
 	struct open *open = (struct open *)(void *)(start + q->n_latents + 2);
-	struct tc_pick *pick = g->pick + r;
-	const float *x = q->x + r * d, *w;
+	size_t d = q->d_in, i, j;
 
-	(void)thread;
-	n = n < g->rows ? n : g->rows;
 	for (i = 0; i < n; i++)
 		dev_cpu_tc_pick_trim(q, &pick[i]);
-	order(pick, n, q->n_latents, start, open);
+	order(pick, n, q->n_latents, sure, start, open);
 	for (j = 0; j < q->n_latents; j++) {
-		w = q->w + j * d;
+		const float *w = q->w + j * d;
+
 		for (i = start[j]; i < start[j + 1]; i++) {
 			struct tc_pick *p = &pick[open[i].row];
 			float v = q->dev->vec->dot(x + open[i].row * d, w, d) +
@@ -94,6 +93,21 @@ static void know_rows(void *ctx, size_t item, int thread)
 			p->low[open[i].at] = p->up[open[i].at] = v;
 		}
 	}
+}
+
+/* The k, or a few more, that set the bar first: it rises to what they are, from
+ * what they are at least, and half the others need not be computed. */
+static void know_rows(void *ctx, size_t item, int thread)
+{
+	const struct know *g = ctx;
+	size_t r = item * g->rows, n = g->q->n - r;
+	const float *x = g->q->x + r * g->q->d_in;
+	void *memory = g->memory + item * g->bytes;
+
+	(void)thread;
+	n = n < g->rows ? n : g->rows;
+	know_values(g->q, x, n, g->pick + r, 1, memory);
+	know_values(g->q, x, n, g->pick + r, 0, memory);
 }
 
 void dev_cpu_tc_know(const struct tc_encode *q, struct tc_pick *pick,

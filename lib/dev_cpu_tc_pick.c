@@ -6,7 +6,10 @@
 
 #include "dev_cpu_tc.h"
 
-enum { ROOM = 192 };	/* candidates between two cuts, about */
+enum {
+	ROOM = 448,	/* candidates beyond k, about */
+	FEW = 64	/* that join between two cuts at least */
+};
 
 size_t dev_cpu_tc_pick_cap(size_t k)
 {
@@ -29,14 +32,23 @@ struct tc_pick *dev_cpu_tc_pick_rows(void *block, size_t n, size_t cap)
 		p[i].up = at;
 		p[i].low = at + cap;
 		p[i].at = (uint32_t *)(at + 2 * cap);
-		dev_cpu_tc_pick_start(&p[i]);
+		dev_cpu_tc_pick_start(&p[i], cap);
 	}
 	return p;
 }
 
-void dev_cpu_tc_pick_start(struct tc_pick *p)
+/* When so many are left. */
+static void set_full(struct tc_pick *p, size_t cap)
+{
+	size_t more = p->n > FEW ? p->n : FEW;
+
+	p->full = p->n + more < cap ? p->n + more : cap;
+}
+
+void dev_cpu_tc_pick_start(struct tc_pick *p, size_t cap)
 {
 	p->n = 0;
+	set_full(p, cap);
 	p->bar = FLT_TRUE_MIN;
 }
 
@@ -153,15 +165,29 @@ static float from_bits(uint32_t u)
 	return f;
 }
 
+/* The smallest of what reaches `bar`; there is some. */
+static float least(const float *v, size_t n, float bar)
+{
+	float least = INFINITY;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		float one = v[i] >= bar ? v[i] : INFINITY;
+
+		least = one < least ? one : least;
+	}
+	return least;
+}
+
 /* The bar rises to what k, or a few more, of the lower bounds reach: a search
  * by halves among positive floats, which order as their bits do. */
-static void raise(const struct tc_encode *q, struct tc_pick *p)
+static int raise(const struct tc_encode *q, struct tc_pick *p)
 {
 	size_t k = q->k, few = k + k / 16, have, n;
 	uint32_t lo = bits(p->bar), hi, mid;
 
 	if (p->n < k || (have = q->loops->count(p->low, p->n, p->bar)) < k)
-		return;
+		return 0;
 	hi = bits(q->dev->vec->max(p->low, p->n)) + 1;
 	while (hi - lo > 1 && have > few) {
 		mid = lo + (hi - lo) / 2;
@@ -174,6 +200,7 @@ static void raise(const struct tc_encode *q, struct tc_pick *p)
 		}
 	}
 	p->bar = from_bits(lo);
+	return 1;
 }
 
 /* Drops what is below the bar; a NaN is not. */
@@ -259,22 +286,25 @@ static void from_keys(struct tc_pick *p, size_t n)
 
 void dev_cpu_tc_pick_trim(const struct tc_encode *q, struct tc_pick *p)
 {
-	raise(q, p);
+	if (raise(q, p))
+		p->bar = least(p->low, p->n, p->bar);
 	drop(p);
 }
 
 void dev_cpu_tc_pick_cut(const struct tc_encode *q, size_t row,
                          struct tc_pick *p, size_t most)
 {
-	dev_cpu_tc_pick_trim(q, p);
-	if (p->n <= most)
-		return;
-	know(q, row, p);
-	if (p->n <= q->k)
-		return;
-	select_top(to_keys(p), p->n, q->k);
-	from_keys(p, q->k);
 	raise(q, p);
+	drop(p);
+	if (p->n > most) {
+		know(q, row, p);
+		if (p->n > q->k) {
+			select_top(to_keys(p), p->n, q->k);
+			from_keys(p, q->k);
+			raise(q, p);
+		}
+	}
+	set_full(p, q->cap);
 }
 
 void dev_cpu_tc_pick_write(const struct tc_encode *q, size_t row,

@@ -53,6 +53,7 @@ struct tc_pick {
 	float *up, *low;	/* [cap] */
 	uint32_t *at;		/* [cap]: rows of w, in no order */
 	size_t n;
+	size_t full;		/* of n: time to raise the bar, <= cap */
 	float bar;
 };
 
@@ -73,7 +74,7 @@ size_t dev_cpu_tc_pick_cap(size_t k);
 /* Bytes that n rows of them take, and the rows in a block of so many, empty. */
 size_t dev_cpu_tc_pick_bytes(size_t n, size_t cap);
 struct tc_pick *dev_cpu_tc_pick_rows(void *block, size_t n, size_t cap);
-void dev_cpu_tc_pick_start(struct tc_pick *p);
+void dev_cpu_tc_pick_start(struct tc_pick *p, size_t cap);
 
 /* An upper bound of |v|, or NaN: see above. */
 float dev_cpu_tc_norm(const struct tc_loops *loops, const float *v, size_t n);
@@ -81,7 +82,9 @@ float dev_cpu_tc_norm(const struct tc_loops *loops, const float *v, size_t n);
 /* Raises the bar as far as bounds allow, and drops the candidates below it. */
 void dev_cpu_tc_pick_trim(const struct tc_encode *q, struct tc_pick *p);
 /* Raises the bar of row `row` and drops the candidates below it. Where more
- * than `most` are left, most >= k, values are computed and k stay. */
+ * than `most` are left, most >= k, values are computed and k stay. Sets when to
+ * do it next: early, as long as there are few, since what a low bar lets through
+ * costs more than raising it. */
 void dev_cpu_tc_pick_cut(const struct tc_encode *q, size_t row,
                          struct tc_pick *p, size_t most);
 /* Writes the row's codes. p is spoilt. */

@@ -138,17 +138,24 @@ static void by_sorting(const struct data *a, size_t k, const uint32_t *ids,
 	free(key);
 }
 
-/* The devices: BLAS with each table of loops, then each table of integers. */
+/* The devices: BLAS with each table of loops, then each table of integers, and
+ * AVX2's with all the bytes there are. */
 static struct dev *device(int which)
 {
+	static struct dev_cpu_tc_coarse bytes;
 	const struct dev_cpu_tc_coarse *table;
 	struct err e = { 0 };
 	struct dev *d;
 
 	table = which < 2 ? NULL : which == 2 ? &plain_table
-	        : dev_cpu_tc_coarse_level(which - 2);
+	        : dev_cpu_tc_coarse_level(which == 5 ? 1 : which - 2);
 	if (which > 2 && !table)
 		return NULL;
+	if (which == 5) {
+		bytes = *table;
+		bytes.narrow = 1e30;
+		table = &bytes;
+	}
 	d = dev_open("cpu", which == 1 || which == 3 ? 3 : 1, &e);
 	assert_non_null(d);
 	dev_cpu_limit(d, which == 0 ? 0 : 3);
@@ -156,7 +163,7 @@ static struct dev *device(int which)
 	return d;
 }
 
-enum { DEVICES = 5 };
+enum { DEVICES = 6 };
 
 static void check(const struct data *a, size_t k, const uint32_t *ids)
 {
@@ -436,71 +443,150 @@ static void bounds_hold(const struct data *a, const struct tc_pick *p,
 	}
 }
 
+/* Numbers that take sums as far as they may go: all of one sign and size, and
+ * a few much larger than the others. */
+static void one_size(struct data *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->n * a->d; i++)
+		a->x[i] = 1;
+	for (i = 0; i < a->n_latents * a->d; i++)
+		a->w[i] = i / a->d % 2 ? 3 : -3;
+}
+
+static void peaks(struct data *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->n * a->d; i++)
+		a->x[i] = i % a->d % 64 < 2 ? 1 - (float)(i / a->d % 2) * 2
+		                            : a->x[i] / 1000;
+	for (i = 0; i < a->n_latents * a->d; i++)
+		a->w[i] = i % a->d % 64 < 2 ? 1 - 0.001f * (float)(i % 7) : 0;
+}
+
+/* One group of rows and some panels, with so many narrow chunks. */
+static void bound(const struct dev_cpu_tc_coarse *f, const struct data *a,
+                  size_t narrow, double width)
+{
+	size_t panels = (a->n_latents + f->nr - 1) / f->nr, i, j, n;
+	size_t latents = panels * f->nr, room = latents + 2 * f->nr, d = a->d;
+	struct tc_cols *c = malloc(sizeof(*c));
+	float *v = malloc((4 * f->mr + 5 * latents) * sizeof(*v));
+	float *b = v + 4 * f->mr + 4 * latents;
+	struct tc_side x, w;
+	struct tc_encode q = { .d_in = d, .n_latents = a->n_latents,
+	                       .cap = room };
+	struct tc_pick *p = dev_cpu_tc_pick_rows(malloc(dev_cpu_tc_pick_bytes(
+		a->n, room)), a->n, room);
+	struct tc_scan s = { .q = &q, .cols = c, .rows = a->n, .pick = p,
+	                     .bias = b, .panels = panels };
+
+	dev_cpu_tc_cols_wide(c, d);
+	c->wide -= narrow;
+	c->narrow = narrow;
+	x = (struct tc_side){ malloc(tc_wide_values(c, f->mr) * 2 + 1),
+		malloc(tc_narrow_bytes(c, f->mr, 0) + 1), v, v + f->mr,
+		v + 2 * f->mr, v + 3 * f->mr };
+	v += 4 * f->mr;
+	w = (struct tc_side){ malloc(tc_wide_values(c, latents) * 2 + 1),
+		malloc(tc_narrow_bytes(c, latents, 1) + 1), v, v + latents,
+		v + 2 * latents, v + 3 * latents };
+	f->pack_x(c, a->x, a->n, x);
+	for (i = 0; i < latents; i += f->nr) {
+		n = a->n_latents - i < f->nr ? a->n_latents - i : f->nr;
+		f->pack_w(c, a->w + i * d, n, tc_side_at(w, c, i, 1));
+		for (j = i; j < i + f->nr; j++)
+			b[j] = j < i + n ? a->b[j] : -INFINITY;
+	}
+	for (i = 0; i < a->n; i++) {
+		p[i].bar = -1e30f;
+		p[i].full = room;
+	}
+	s.x = x;
+	s.w = w;
+	f->scan(&s);
+	bounds_hold(a, p, a->n, width);
+	free(x.scale);
+	free(x.wide);
+	free(x.narrow);
+	free(w.wide);
+	free(w.narrow);
+	free(p);
+	free(c);
+}
+
 static void integers_bound_what_they_stand_for(void **state)
 {
 	static const size_t width[] = { 64, 83, 256, 1000 };
-	size_t t, i;
-	int which;
+	size_t t, narrow;
+	int which, kind;
 
 	(void)state;
-	for (which = 2; which < DEVICES; which++)
-		for (t = 0; t < 4; t++) {
-			struct dev *dev = device(which);
-			const struct dev_cpu_tc_coarse *f = dev
-			    ? ((struct dev_cpu *)dev)->coarse : NULL;
-			struct data a = data_new(f ? f->mr : 1, width[t], 200);
-			size_t nr = f ? f->nr : 1, d = a.d;
-			size_t d2 = (d + nr - 1) / nr * (nr / 2);
-			size_t panels = (a.n_latents + nr - 1) / nr;
-			int16_t *x, *w;
-			float xs[14], ws[256], b[256];
-			struct tc_pick *p;
-			struct tc_encode q = { .d_in = d, .n_latents = 200,
-				.cap = 256 };
-			struct tc_scan s = { .q = &q, .d2 = d2, .rows = a.n,
-				.slack = dev_cpu_tc_coarse_slack(d),
-				.x_scale = xs, .w_scale = ws, .bias = b,
-				.panels = panels };
+	for (which = 2; which < DEVICES; which++) {
+		struct dev *dev = device(which);
+		const struct dev_cpu_tc_coarse *f = dev
+		    ? ((struct dev_cpu *)dev)->coarse : NULL;
 
-			if (f) {
-				x = malloc(4 * d2 * f->mr);
-				w = malloc(4 * d2 * nr * panels);
-				p = dev_cpu_tc_pick_rows(malloc(
-					dev_cpu_tc_pick_bytes(a.n, 256)), a.n,
-					256);
-				f->pack(a.x, a.n, d, f->mr, x, xs);
-				for (i = 0; i < panels; i++) {
-					size_t at = i * nr, j;
-					size_t n = 200 - at < nr ? 200 - at : nr;
+		for (t = 0; f && t < 4; t++)
+		for (kind = 0; kind < 3; kind++) {
+			struct data a = data_new(f->mr, width[t], 200);
+			size_t chunks = (a.d + TC_CHUNK - 1) / TC_CHUNK;
 
-					f->pack(a.w + at * d, n, d, nr,
-					        w + 2 * at * d2, ws + at);
-					for (j = 0; j < nr; j++)
-						b[at + j] = j < n ? a.b[at + j]
-						                  : -INFINITY;
-				}
-				for (i = 0; i < a.n; i++)
-					p[i].bar = -1e30f;
-				s.x = x, s.w = w, s.pick = p;
-				f->scan(&s);
-				bounds_hold(&a, p, a.n, 2 * s.slack /
-				            (45000.0 * 45000.0) * 2);
-				free(x);
-				free(w);
-				free(p);
+			if (kind)
+				(kind == 1 ? one_size : peaks)(&a);
+			for (narrow = 0; narrow <= chunks; narrow += 2) {
+				/* above and below, both sides */
+				double most = 4 * 0.52 * sqrt((double)a.d) /
+					45000 + 4e-7 * ((double)a.d + 32);
+
+				if (narrow && !(f->narrow > 0))
+					break;
+				bound(f, &a, narrow, kind ? INFINITY : most +
+				      (narrow ? 4 * 0.5 / 27 : 0));
 			}
 			data_free(&a);
-			dev_free(dev);
 		}
+		dev_free(dev);
+	}
 }
 
-static void slack_leaves_room_in_32_bits(void **state)
+static void integers_stay_in_their_bits(void **state)
 {
 	(void)state;
-	assert_true(46000.0 * 46000.0 + dev_cpu_tc_coarse_slack(1 << 16) <
-	            0x1p31);
-	assert_true(dev_cpu_tc_coarse_slack(576) >
-	            0.5 * 24 * (2 * 46000.0 + 12) + 640);
+	/* each partial sum by Cauchy and Schwarz */
+	assert_true(46000.0 * 46000.0 < 0x1p31);
+	assert_true(2 * TC_BYTE * TC_BYTE * 2 < 0x1p15);
+	assert_true(pow(TC_HALF + 0.51 * sqrt(TC_BLOCK / 2) + 0.01, 2) < 0x1p15);
+	assert_true(TC_MAX_IN / (TC_BLOCK / 2) * 0x1p15 < 0x1p31);
+}
+
+static void large_columns_are_wide(void **state)
+{
+	struct data a = data_new(300, 320, 900);
+	struct dev *d = device(2);
+	const struct tc_encode q = { .dev = (struct dev_cpu *)d, .x = a.x,
+		.w = a.w, .b = a.b, .n = a.n, .d_in = a.d,
+		.n_latents = a.n_latents, .k = 32 };
+	struct tc_cols *c = malloc(sizeof(*c));
+	size_t i, was;
+
+	(void)state;
+	dev_cpu_tc_cols_choose(c, &q, 1e30);
+	assert_int_equal(c->wide, 0);
+	assert_int_equal(c->narrow, 10);
+	dev_cpu_tc_cols_choose(c, &q, 0.3);
+	was = c->narrow;
+	assert_true(c->wide + was == 10 && was > 0 && was < 10 && was % 2 == 0);
+	for (i = 0; i < a.n; i++)	/* of two chunks */
+		a.x[i * a.d + 70] = a.x[i * a.d + 300] = 20;
+	dev_cpu_tc_cols_choose(c, &q, 0.3);
+	assert_true(c->wide >= 2);
+	assert_int_equal(c->chunk[0] + c->chunk[1], 70 / 32 + 300 / 32);
+	free(c);
+	dev_free(d);
+	data_free(&a);
 }
 
 int main(void)
@@ -509,7 +595,8 @@ int main(void)
 		cmocka_unit_test(every_way_gives_the_same_bytes),
 		cmocka_unit_test(hard_data_is_no_exception),
 		cmocka_unit_test(integers_bound_what_they_stand_for),
-		cmocka_unit_test(slack_leaves_room_in_32_bits),
+		cmocka_unit_test(integers_stay_in_their_bits),
+		cmocka_unit_test(large_columns_are_wide),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

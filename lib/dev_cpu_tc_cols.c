@@ -1,0 +1,141 @@
+#include "dev_cpu_tc_cols.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "dev_cpu.h"
+
+enum {
+	ROWS = 8, LATENTS = 24,	/* looked at: a thousandth of the product */
+	MAX_CHUNKS = TC_MAX_IN / TC_CHUNK
+};
+
+void dev_cpu_tc_cols_wide(struct tc_cols *c, size_t d)
+{
+	size_t i;
+
+	c->d = d;
+	c->wide = (d + TC_CHUNK - 1) / TC_CHUNK;
+	c->narrow = 0;
+	for (i = 0; i < c->wide; i++)
+		c->chunk[i] = (uint16_t)i;
+}
+
+/* Row i of n that are spread over `all`. */
+static size_t nth(size_t i, size_t n, size_t all)
+{
+	return i * all / n;
+}
+
+static float chunk_top(const float *v, size_t d, size_t chunk)
+{
+	size_t j = chunk * TC_CHUNK, end = j + TC_CHUNK < d ? j + TC_CHUNK : d;
+	float top = 0;
+
+	for (; j < end; j++)
+		top = fabsf(v[j]) > top ? fabsf(v[j]) : top;
+	return top;
+}
+
+static double chunk_sq(const float *v, size_t d, size_t chunk)
+{
+	size_t j = chunk * TC_CHUNK, end = j + TC_CHUNK < d ? j + TC_CHUNK : d;
+	double sq = 0;
+
+	for (; j < end; j++)
+		sq += (double)v[j] * v[j];
+	return sq;
+}
+
+/* The wide chunks sorted by what their largest values of x are, largest first. */
+static void sort_chunks(struct tc_cols *c, const struct tc_encode *q)
+{
+	float top[MAX_CHUNKS];
+	size_t i, j;
+
+	for (i = 0; i < c->wide; i++) {
+		for (top[i] = 0, j = 0; j < ROWS; j++)
+			top[i] += chunk_top(q->x + nth(j, ROWS, q->n) *
+			                    q->d_in, q->d_in, i);
+		for (j = i; j > 0 && top[c->chunk[j - 1]] < top[i]; j--)
+			c->chunk[j] = c->chunk[j - 1];
+		c->chunk[j] = (uint16_t)i;
+	}
+}
+
+/* The mean over rows of a value's standard deviation over latents. */
+static double spread(const struct tc_encode *q)
+{
+	double sum = 0, s, sq, v;
+	size_t i, j;
+
+	for (i = 0; i < ROWS; i++) {
+		const float *x = q->x + nth(i, ROWS, q->n) * q->d_in;
+
+		for (s = sq = 0, j = 0; j < LATENTS; j++) {
+			size_t l = nth(j, LATENTS, q->n_latents);
+
+			v = (double)(q->dev->vec->dot(x, q->w + l * q->d_in,
+			                              q->d_in) + q->b[l]);
+			s += v;
+			sq += v * v;
+		}
+		sq = (sq - s * s / LATENTS) / (LATENTS - 1);
+		sum += sq > 0 ? sqrt(sq) : 0;
+	}
+	return sum / ROWS;
+}
+
+/* Means over n sampled rows of v of the narrow part's norm and of the step its
+ * integers are apart, as the narrow part grows chunk by chunk from the last. */
+struct part {
+	double norm[MAX_CHUNKS], step[MAX_CHUNKS];	/* of `i + 1` chunks */
+};
+
+static void narrow_parts(const struct tc_cols *c, const float *v, size_t all,
+                         size_t n, struct part *p)
+{
+	size_t i, j;
+
+	memset(p, 0, sizeof(*p));
+	for (j = 0; j < n; j++) {
+		const float *row = v + nth(j, n, all) * c->d;
+		double sq = 0, step = 0, one, of;
+
+		for (i = 0; i < c->wide; i++) {
+			size_t chunk = c->chunk[c->wide - 1 - i];
+
+			one = chunk_sq(row, c->d, chunk);
+			of = (double)chunk_top(row, c->d, chunk) / TC_BYTE;
+			step = of > step ? of : step;
+			/* half a block is about a chunk */
+			of = sqrt(one) / TC_HALF;
+			step = of > step ? of : step;
+			sq += one;
+			p->norm[i] += sqrt(sq) / (double)n;
+			p->step[i] += step / (double)n;
+		}
+	}
+}
+
+void dev_cpu_tc_cols_choose(struct tc_cols *c, const struct tc_encode *q,
+                            double share)
+{
+	struct part x, w;
+	double limit = share * spread(q), width;
+	size_t i, narrow = 0;
+
+	dev_cpu_tc_cols_wide(c, q->d_in);
+	sort_chunks(c, q);
+	narrow_parts(c, q->x, q->n, ROWS, &x);
+	narrow_parts(c, q->w, q->n_latents, LATENTS, &w);
+	for (i = 1; i < c->wide; i += 2) {
+		width = sqrt((double)((i + 1) * TC_CHUNK) / 12) *
+		        (x.step[i] * w.norm[i] + x.norm[i] * w.step[i]);
+		if (!(width <= limit))
+			break;
+		narrow = i + 1;
+	}
+	c->wide -= narrow;
+	c->narrow = narrow;
+}
