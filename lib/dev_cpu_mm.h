@@ -35,6 +35,12 @@ struct dev_cpu_mm {
 	                  float *out);
 	void (*pack_right)(const float *w, size_t ld, size_t n, size_t k,
 	                   float *out);
+	/* The same of columns: x [k][n], rows ld apart, n of any size; groups
+	 * (panels) one after the other. */
+	void (*pack_left_columns)(const float *x, size_t ld, size_t n, size_t k,
+	                          float *out);
+	void (*pack_right_columns)(const float *x, size_t ld, size_t n,
+	                           size_t k, float *out);
 	/* c[m, n] = left right^T, or with `add` that added to what is there.
 	 * left: groups one after the other; right: panels right_step floats
 	 * apart. */

@@ -88,6 +88,36 @@ static void body_pack_right(const float *w, size_t ld, size_t n, size_t k,
 	pack_strided(w + low * ld, ld, n - low, k, VEC_W, MM_NR, out + VEC_W);
 }
 
+/* Rows of x are read from end to end, and each group gets a column. */
+static void body_pack_left_columns(const float *x, size_t ld, size_t n,
+                                   size_t k, float *out)
+{
+	size_t i, j;
+
+	for (j = 0; j < k; j++, x += ld)
+		for (i = 0; i < n; i += MM_MR)
+			put_column(out + i * k, MM_MR, MM_MR, j, k,
+			           mm_load_n(x + i, n - i < MM_MR ? n - i
+			                     : MM_MR));
+}
+
+static void body_pack_right_columns(const float *x, size_t ld, size_t n,
+                                    size_t k, float *out)
+{
+	size_t i, j;
+
+	for (j = 0; j < k; j++, x += ld, out += MM_NR)
+		for (i = 0; i < n; i += MM_NR) {
+			size_t left = n - i, low = left < VEC_W ? left : VEC_W;
+			float *to = out + i * k;
+
+			mm_store(to, mm_load_n(x + i, low));
+			mm_store(to + VEC_W, left > VEC_W ?
+			         mm_load_n(x + i + VEC_W, left < MM_NR ?
+			                   left - VEC_W : VEC_W) : splat(0));
+		}
+}
+
 static void body_pack_values(const float *v, size_t ld, size_t n, size_t dim,
                              float *out)
 {
@@ -330,6 +360,8 @@ const struct dev_cpu_mm MM_TABLE = {
 	.nr = MM_NR,
 	.pack_left = body_pack_left,
 	.pack_right = body_pack_right,
+	.pack_left_columns = body_pack_left_columns,
+	.pack_right_columns = body_pack_right_columns,
 	.product = body_product,
 	.pack_values = body_pack_values,
 	.attend = body_attend,

@@ -45,22 +45,30 @@ static void check(int device, float **first, float *got, const float *want,
 static const size_t sizes[][3] = {
 	{ 1, 1, 1 }, { 1, 7, 3 }, { 3, 1, 5 }, { 5, 17, 64 }, { 16, 16, 16 },
 	{ 4, 33, 31 }, { 127, 129, 65 }, { 513, 130, 19 }, { 40, 1030, 70 },
-	{ 0, 4, 4 }, { 4, 0, 4 }, { 4, 4, 0 }
+	{ 0, 4, 4 }, { 4, 0, 4 }, { 4, 4, 0 }, { 45, 50, 800 }
 };
 enum { N_SIZES = sizeof(sizes) / sizeof(sizes[0]) };
 
-static void gemm_is_the_loop(void **state)
+static void limit_devs(int level)
+{
+	int i;
+
+	for (i = 0; i < N_DEVS; i++)
+		dev_cpu_limit(devs[i], level);
+}
+
+static void check_gemm(void)
 {
 	size_t s;
 	int t, i;
 
-	(void)state;
 	for (s = 0; s < N_SIZES; s++)
 		for (t = 0; t < 8; t++) {
 			size_t m = sizes[s][0], n = sizes[s][1];
 			size_t k = sizes[s][2], ldc = n + 3;
 			int ta = t & 1, tb = t >> 1 & 1;
-			float alpha = t & 4 ? 1 : -0.5f, beta = t & 4 ? 0 : 2;
+			float alpha = t & 4 ? 1 : -0.5f, beta = t & 4 ? 0
+				: s % 2 ? 2 : 1;
 			size_t lda = (ta ? m : k) + 1, ldb = (tb ? k : n) + 2;
 			float *a = noise(lda * (ta ? k : m) + 1, 1);
 			float *b = noise(ldb * (tb ? n : k) + 1, 2);
@@ -91,12 +99,15 @@ static void gemm_is_the_loop(void **state)
 		}
 }
 
-static void limit_devs(int level)
+static void gemm_is_the_loop(void **state)
 {
-	int i;
+	int level;
 
-	for (i = 0; i < N_DEVS; i++)
-		dev_cpu_limit(devs[i], level);
+	(void)state;
+	for (level = 0; level <= 3; level++) {
+		limit_devs(level);
+		check_gemm();
+	}
 }
 
 /* w [d_out, d_in] of the type given, from noise; its values as f32 in *f32. */
