@@ -217,8 +217,17 @@ static void body_product(const float *left, const float *right,
  * is the right operand of the product with the values as it stands.
  */
 
-/* s[0..n)[MM_NR], keys from k0 on -> exp(s - max), masked where a query does
- * not see the key; max, sum and the factor for what came before, per lane. */
+/* x where a query sees the key, else instead. */
+INLINE vf mm_seen(const uint32_t *seen, size_t key, vf x, float instead)
+{
+	vi see;
+
+	memcpy(&see, seen, sizeof(see));
+	return pick(see > (int32_t)key, x, splat(instead));
+}
+
+/* s[0..n)[MM_NR], keys from k0 on -> exp(s - max), 0 where a query does not see
+ * the key; max, sum and the factor for what came before, per lane. */
 static void soften(float *s, size_t n, size_t k0, const uint32_t *seen,
                    float *max, float *sum, float *shrink)
 {
@@ -227,15 +236,18 @@ static void soften(float *s, size_t n, size_t k0, const uint32_t *seen,
 
 	if (all > n)
 		all = n;	/* keys that every query sees */
-	for (j = all; j < n; j++)
-		for (u = 0; u < MM_NR; u++)
-			if (k0 + j >= seen[u])
-				s[j * MM_NR + u] = -INFINITY;
 	m[0] = was[0] = mm_load(max);
 	m[1] = was[1] = mm_load(max + VEC_W);
 	for (j = 0; j < n; j++) {	/* a NaN is passed over here */
-		m[0] = mm_max(mm_load(s + j * MM_NR), m[0]);
-		m[1] = mm_max(mm_load(s + j * MM_NR + VEC_W), m[1]);
+		vf a = mm_load(s + j * MM_NR), b = mm_load(s + j * MM_NR +
+		                                           VEC_W);
+
+		if (j >= all) {
+			a = mm_seen(seen, k0 + j, a, -INFINITY);
+			b = mm_seen(seen + VEC_W, k0 + j, b, -INFINITY);
+		}
+		m[0] = mm_max(a, m[0]);
+		m[1] = mm_max(b, m[1]);
 	}
 	for (u = 0; u < 2; u++) {
 		vf less = vexp(was[u] - m[u]);
@@ -248,15 +260,12 @@ static void soften(float *s, size_t n, size_t k0, const uint32_t *seen,
 		vf a = vexp(mm_load(s + j * MM_NR) - m[0]);
 		vf b = vexp(mm_load(s + j * MM_NR + VEC_W) - m[1]);
 
+		if (j >= all) {
+			a = mm_seen(seen, k0 + j, a, 0);
+			b = mm_seen(seen + VEC_W, k0 + j, b, 0);
+		}
 		mm_store(s + j * MM_NR, a);
 		mm_store(s + j * MM_NR + VEC_W, b);
-		if (j >= all) {
-			for (u = 0; u < MM_NR; u++)
-				if (k0 + j >= seen[u])
-					s[j * MM_NR + u] = 0;
-			a = mm_load(s + j * MM_NR);
-			b = mm_load(s + j * MM_NR + VEC_W);
-		}
 		total[0] += a;
 		total[1] += b;
 	}

@@ -197,6 +197,8 @@ static void tile(const int8_t *left, const struct dev_cpu_q8_scale *left_scale,
 	int i, j;
 
 	for (i = 0; i < MR; i++) {
+		__builtin_prefetch(c + (size_t)i * ldc, 1);
+		__builtin_prefetch(c + (size_t)i * ldc + NR - 1, 1);
 		if (add)
 			memcpy(out[i], c + (size_t)i * ldc, sizeof(out[i]));
 		else
