@@ -21,6 +21,10 @@ struct tc_loops {
 	                  uint32_t first, struct tc_pick *p, size_t cap);
 	/* How many of v[n] are >= at_least. */
 	size_t (*count)(const float *v, size_t n, float at_least);
+	/* The smallest of them; infinity where there is none. */
+	float (*least)(const float *v, size_t n, float at_least);
+	/* Drops the candidates whose `up` is below the bar; a NaN is not. */
+	void (*drop)(struct tc_pick *p);
 	/* out[dim] (+)= sum over e < n of coef[e] src[row[e] * dim ...];
 	 * `add`: onto what is there. ahead[n_ahead], of which TC_AHEAD at
 	 * most count, are rows of dim floats that will be wanted next. */

@@ -79,18 +79,64 @@ static size_t body_collect(const float *pre, const float *bias,
 
 static size_t body_count(const float *v, size_t n, float at_least)
 {
-	struct v16 s = splat16(0);
-	const vf one = splat(1), none = splat(0), t = splat(at_least);
-	size_t i;
+	union { vi r[VEC_U]; int32_t lane[16]; } sum = { 0 };
+	const vf t = splat(at_least);
+	size_t i, count = 0;
 
 	for (i = 0; i < n; i += 16) {
 		struct v16 a = i + 16 <= n ? load16(v + i)
 		                           : load_tail(v + i, n - i, NAN);
 
 		EACH_U
-			s.r[u] += pick(a.r[u] >= t, one, none);
+			sum.r[u] -= a.r[u] >= t;	/* true is -1 */
 	}
-	return (size_t)fold_add(s);	/* exact below 2^24 */
+	for (i = 0; i < 16; i++)
+		count += (size_t)sum.lane[i];
+	return count;
+}
+
+static float body_least(const float *v, size_t n, float at_least)
+{
+	const vf t = splat(at_least), none = splat(INFINITY);
+	struct v16 m = splat16(INFINITY);
+	float lane[16], least = INFINITY;
+	size_t i;
+
+	for (i = 0; i < n; i += 16) {
+		struct v16 a = i + 16 <= n ? load16(v + i)
+		                           : load_tail(v + i, n - i, NAN);
+
+		EACH_U {
+			vf one = pick(a.r[u] >= t, a.r[u], none);
+
+			m.r[u] = pick(one < m.r[u], one, m.r[u]);
+		}
+	}
+	store16(lane, m);
+	for (i = 0; i < 16; i++)
+		least = lane[i] < least ? lane[i] : least;
+	return least;
+}
+
+static void body_drop(struct tc_pick *p)
+{
+	size_t i, j, n = 0;
+	unsigned m;
+
+	for (i = 0; i < p->n; i += 16) {
+		if (i + 16 <= p->n)
+			m = not_below16(load16(p->up + i), p->bar);
+		else
+			m = not_below16(load_tail(p->up + i, p->n - i, 0),
+			                p->bar) & ((1u << (p->n - i)) - 1);
+		for (; m; m &= m - 1, n++) {
+			j = i + (unsigned)__builtin_ctz(m);
+			p->up[n] = p->up[j];
+			p->low[n] = p->low[j];
+			p->at[n] = p->at[j];
+		}
+	}
+	p->n = n;
 }
 
 /* out (+)= the sum over m rows of coef[e] src[row[e]], 16 columns at a time,
@@ -321,6 +367,8 @@ static void body_step(const struct dev_tc_opt *o, float *w, float *s1,
 const struct tc_loops TC_TABLE = {
 	.collect = body_collect,
 	.count = body_count,
+	.least = body_least,
+	.drop = body_drop,
 	.combine = body_combine,
 	.sq = body_sq,
 	.centre = body_centre,

@@ -8,7 +8,8 @@
 
 enum {
 	ROOM = 448,	/* candidates beyond k, about */
-	FEW = 64	/* that join between two cuts at least */
+	FEW = 64,	/* that join between two cuts at least */
+	HALVINGS = 32	/* of a search for a bar, at most */
 };
 
 size_t dev_cpu_tc_pick_cap(size_t k)
@@ -149,49 +150,22 @@ static void sort_down(uint64_t *v, size_t n)
 
 /* ---- candidates ----------------------------------------------------------- */
 
-static uint32_t bits(float positive)
-{
-	uint32_t u;
-
-	memcpy(&u, &positive, sizeof(u));
-	return u;
-}
-
-static float from_bits(uint32_t u)
-{
-	float f;
-
-	memcpy(&f, &u, sizeof(f));
-	return f;
-}
-
-/* The smallest of what reaches `bar`; there is some. */
-static float least(const float *v, size_t n, float bar)
-{
-	float least = INFINITY;
-	size_t i;
-
-	for (i = 0; i < n; i++) {
-		float one = v[i] >= bar ? v[i] : INFINITY;
-
-		least = one < least ? one : least;
-	}
-	return least;
-}
-
 /* The bar rises to what k, or a few more, of the lower bounds reach: a search
- * by halves among positive floats, which order as their bits do. */
+ * by halves, which may end before it has found them. Whether k reach it. */
 static int raise(const struct tc_encode *q, struct tc_pick *p)
 {
-	size_t k = q->k, few = k + k / 16, have, n;
-	uint32_t lo = bits(p->bar), hi, mid;
+	size_t k = q->k, few = k + k / 16, have, n, whole = p->n;
+	float lo = p->bar, hi, mid;
+	int left = HALVINGS;
 
-	if (p->n < k || (have = q->loops->count(p->low, p->n, p->bar)) < k)
+	while (whole % 16)	/* there is room, and count has no tail */
+		p->low[whole++] = NAN;
+	if (p->n < k || (have = q->loops->count(p->low, whole, lo)) < k)
 		return 0;
-	hi = bits(q->dev->vec->max(p->low, p->n)) + 1;
-	while (hi - lo > 1 && have > few) {
+	hi = q->dev->vec->max(p->low, p->n);
+	while (have > few && lo < hi && left--) {
 		mid = lo + (hi - lo) / 2;
-		n = q->loops->count(p->low, p->n, from_bits(mid));
+		n = q->loops->count(p->low, whole, mid);
 		if (n < k) {
 			hi = mid;
 		} else {
@@ -199,25 +173,8 @@ static int raise(const struct tc_encode *q, struct tc_pick *p)
 			have = n;
 		}
 	}
-	p->bar = from_bits(lo);
+	p->bar = lo;
 	return 1;
-}
-
-/* Drops what is below the bar; a NaN is not. */
-static void drop(struct tc_pick *p)
-{
-	size_t i, n = 0;
-
-	for (i = 0; i < p->n; i++) {
-		float up = p->up[i], low = p->low[i];
-		uint32_t at = p->at[i];
-
-		p->up[n] = up;
-		p->low[n] = low;
-		p->at[n] = at;
-		n += !(up < p->bar);
-	}
-	p->n = n;
 }
 
 /* Asks for row i of w if it will be wanted: it comes from far away, and is too
@@ -287,15 +244,15 @@ static void from_keys(struct tc_pick *p, size_t n)
 void dev_cpu_tc_pick_trim(const struct tc_encode *q, struct tc_pick *p)
 {
 	if (raise(q, p))
-		p->bar = least(p->low, p->n, p->bar);
-	drop(p);
+		p->bar = q->loops->least(p->low, p->n, p->bar);
+	q->loops->drop(p);
 }
 
 void dev_cpu_tc_pick_cut(const struct tc_encode *q, size_t row,
                          struct tc_pick *p, size_t most)
 {
 	raise(q, p);
-	drop(p);
+	q->loops->drop(p);
 	if (p->n > most) {
 		know(q, row, p);
 		if (p->n > q->k) {
@@ -307,6 +264,16 @@ void dev_cpu_tc_pick_cut(const struct tc_encode *q, size_t row,
 	set_full(p, q->cap);
 }
 
+/* Whether no value is left to compute. */
+static int all_known(const struct tc_pick *p)
+{
+	size_t i = 0;
+
+	while (i < p->n && p->low[i] == p->up[i])
+		i++;
+	return i == p->n;
+}
+
 void dev_cpu_tc_pick_write(const struct tc_encode *q, size_t row,
                            struct tc_pick *p)
 {
@@ -315,7 +282,8 @@ void dev_cpu_tc_pick_write(const struct tc_encode *q, size_t row,
 	uint64_t *key;
 	size_t i, n;
 
-	dev_cpu_tc_pick_trim(q, p);
+	if (!all_known(p))	/* else a bar would spare nothing */
+		dev_cpu_tc_pick_trim(q, p);
 	know(q, row, p);
 	key = to_keys(p);
 	select_top(key, p->n, q->k);

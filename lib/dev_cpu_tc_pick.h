@@ -50,7 +50,7 @@ enum {
 
 /* A row's candidates. */
 struct tc_pick {
-	float *up, *low;	/* [cap] */
+	float *up, *low;	/* [cap], a multiple of 16 */
 	uint32_t *at;		/* [cap]: rows of w, in no order */
 	size_t n;
 	size_t full;		/* of n: time to raise the bar, <= cap */

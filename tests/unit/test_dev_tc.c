@@ -400,6 +400,49 @@ static void loops_agree_to_the_bit(void **state)
 	}
 }
 
+/* Candidates at or above the bar stay, in order, and those without a value. */
+static void drop_keeps_what_is_not_below_the_bar(void **state)
+{
+	enum { CAP = 96 };
+	size_t n, i, kept;
+	int level;
+
+	(void)state;
+	for (level = 0; level < 3; level++)
+	for (n = 0; n <= CAP; n++) {
+		const struct tc_loops *f = dev_cpu_tc_loops_level(level);
+		void *block = mem_scratch(dev_cpu_tc_pick_bytes(1, CAP), 1,
+		                          NULL);
+		struct tc_pick *p = dev_cpu_tc_pick_rows(block, 1, CAP);
+		float up[CAP], least;
+
+		if (!f)
+			f = &dev_cpu_tc_loops_portable;
+		for (i = 0; i < n; i++) {
+			up[i] = i % 11 == 3 ? NAN : (float)(rnd() % 64);
+			p->up[i] = up[i];
+			p->low[i] = (float)i - 0.5f;
+			p->at[i] = (uint32_t)(1000 + i);
+		}
+		p->n = n;
+		p->bar = 40;
+		for (least = INFINITY, i = 0; i < n; i++)
+			least = up[i] >= 40 && up[i] < least ? up[i] : least;
+		assert_true(f->least(up, n, 40) == least);
+		f->drop(p);
+		for (i = kept = 0; i < n; i++) {
+			if (up[i] < 40)
+				continue;
+			assert_true(p->up[kept] == up[i] || isnan(up[i]));
+			assert_int_equal(isnan(p->up[kept]), isnan(up[i]));
+			assert_true(p->low[kept] == (float)i - 0.5f);
+			assert_int_equal(p->at[kept++], 1000 + i);
+		}
+		assert_int_equal(p->n, kept);
+		mem_free(block);
+	}
+}
+
 static void combine_adds_row_after_row(void **state)
 {
 	enum { ROWS = 21, MOST = 70 };
@@ -696,6 +739,7 @@ int main(void)
 		cmocka_unit_test(adam_and_signum_follow_their_formulas),
 		cmocka_unit_test(moments_at_rest_become_zero),
 		cmocka_unit_test(loops_agree_to_the_bit),
+		cmocka_unit_test(drop_keeps_what_is_not_below_the_bar),
 		cmocka_unit_test(combine_adds_row_after_row),
 		cmocka_unit_test(threads_change_no_byte),
 		cmocka_unit_test(unit_decoder_rows_stay_unit),
