@@ -58,8 +58,8 @@ enum dev_precision {
 			 * row of w: as every device starts */
 	DEV_EXACT,	/* what f32 sums are off by, at a price in speed */
 	DEV_Q8		/* as DEV_NEAR, but each 32 values of x may be rounded
-			 * to 8 bits (GGML's Q8_1) where that is faster and
-			 * weights are stored in 4 */
+			 * to 8 bits (much as GGML's Q8_1) where that is
+			 * faster and weights are stored in 4 */
 };
 
 /* Their names, as options take them: f32 is DEV_NEAR. */
