@@ -120,18 +120,15 @@ static int tc_slope_op(struct dev *d, const struct dev_tc_codes *c,
 static void col_sum_range(void *ctx, size_t first, size_t n)
 {
 	const struct rows *q = ctx;
-	size_t i, j;
 
-	memset(q->out64 + first, 0, n * sizeof(*q->out64));
-	for (i = 0; i < q->n; i++)
-		for (j = first; j < first + n; j++)
-			q->out64[j] += q->x[i * q->dim + j];
+	q->loops->col_sum(q->x + first, q->n, q->dim, n, q->out64 + first);
 }
 
 static int tc_col_sum(struct dev *d, const float *x, size_t n, size_t dim,
                       double *sum, struct err *e)
 {
-	struct rows q = { .x = x, .n = n, .dim = dim, .out64 = sum };
+	struct rows q = { .loops = dev_cpu_tc_loops(), .x = x, .n = n,
+	                  .dim = dim, .out64 = sum };
 
 	(void)e;
 	dev_cpu_ranges(cpu(d), dim, 64, col_sum_range, &q);

@@ -34,6 +34,9 @@ struct tc_loops {
 	                int add, float *out);
 	/* sum (x[i] - mean[i])^2; mean NULL: 0 */
 	float (*sq)(const float *x, const float *mean, size_t n);
+	/* sum[dim] = the sums of columns of n rows, `stride` apart */
+	void (*col_sum)(const float *x, size_t n, size_t stride, size_t dim,
+	                double *sum);
 	/* out[i] = (x[i] - mean[i]) * scale; mean NULL: 0. out may be x. */
 	void (*centre)(const float *x, const float *mean, float scale,
 	               size_t n, float *out);

@@ -231,6 +231,32 @@ static float body_sq(const float *x, const float *mean, size_t n)
 	return fold_add(s);
 }
 
+static void body_col_sum(const float *x, size_t n, size_t stride, size_t dim,
+                         double *sum)
+{
+	enum { HALF = VEC_W / 2, AT_ONCE = 8 * HALF };
+	typedef double vd __attribute__((vector_size(HALF * 8)));
+	typedef float vh __attribute__((vector_size(HALF * 4), aligned(4),
+	                                may_alias));
+	size_t i, j = 0;
+
+	for (; j + AT_ONCE <= dim; j += AT_ONCE) {
+		vd s[8] = { { 0 } };
+
+		for (i = 0; i < n; i++)
+			_Pragma("GCC unroll 8")
+			for (int u = 0; u < 8; u++)
+				s[u] += __builtin_convertvector(*(const vh *)
+					(x + i * stride + j + u * HALF), vd);
+		memcpy(sum + j, s, sizeof(s));
+	}
+	for (; j < dim; j++) {
+		sum[j] = 0;
+		for (i = 0; i < n; i++)
+			sum[j] += x[i * stride + j];
+	}
+}
+
 static void body_centre(const float *x, const float *mean, float scale,
                         size_t n, float *out)
 {
@@ -371,6 +397,7 @@ const struct tc_loops TC_TABLE = {
 	.drop = body_drop,
 	.combine = body_combine,
 	.sq = body_sq,
+	.col_sum = body_col_sum,
 	.centre = body_centre,
 	.step = body_step,
 };

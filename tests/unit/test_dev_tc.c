@@ -343,6 +343,7 @@ static void loops_agree_to_the_bit(void **state)
 		size_t n = dims[t];
 		float *src = floats(ROWS * n), *coef = floats(ROWS);
 		float *out[3], *w[3], *m[3], *v[3], sq[3];
+		double *sum[3];
 		struct tc_pick *pick[3];
 		uint32_t row[ROWS];
 		struct dev_tc_opt o = { DEV_TC_ADAM, 0.01f, 0.9f, 0.999f, 3,
@@ -354,6 +355,7 @@ static void loops_agree_to_the_bit(void **state)
 			const struct tc_loops *f = dev_cpu_tc_loops_level(level);
 
 			out[level] = mem_array(n, 4, NULL);
+			sum[level] = mem_array(n, 8, NULL);
 			w[level] = mem_array(n, 4, NULL);
 			m[level] = mem_array(n, 4, NULL);
 			v[level] = mem_array(n, 4, NULL);
@@ -363,6 +365,7 @@ static void loops_agree_to_the_bit(void **state)
 			           out[level]);
 			f->combine(src, row, coef, 3, NULL, 0, n, 1,
 			           out[level]);
+			f->col_sum(src, ROWS, n, n, sum[level]);
 			sq[level] = f->sq(src, src + n, n);
 			f->step(&o, w[level], m[level], v[level], src, n);
 			f->step(&o, w[level], m[level], v[level], src + n, n);
@@ -380,6 +383,7 @@ static void loops_agree_to_the_bit(void **state)
 			assert_memory_equal(w[0], w[level], n * 4);
 			assert_memory_equal(v[0], v[level], n * 4);
 			assert_memory_equal(&sq[0], &sq[level], 4);
+			assert_memory_equal(sum[0], sum[level], n * 8);
 			assert_int_equal(pick[0]->n, pick[level]->n);
 			assert_memory_equal(pick[0]->up, pick[level]->up,
 			                    pick[0]->n * 4);
@@ -390,6 +394,7 @@ static void loops_agree_to_the_bit(void **state)
 		}
 		for (level = 0; level < 3; level++) {
 			mem_free(out[level]);
+			mem_free(sum[level]);
 			mem_free(w[level]);
 			mem_free(m[level]);
 			mem_free(v[level]);
