@@ -44,15 +44,18 @@ struct co_sizes {
 	float sq, top, half;
 };
 
-typedef float co4 __attribute__((vector_size(16)));
-typedef int32_t ci4 __attribute__((vector_size(16)));
-
-/* The 16 lanes' places modulo 4. */
-INLINE co4 co_places(struct v16 v)
+/* Of the 16 lanes those at places 0 and 1 of four in lane 0, the others in
+ * lane 2. */
+INLINE vf co_halves(struct v16 v)
 {
-	union { struct v16 all; co4 part[4]; } a = { v };
+#ifdef CO_NARROW
+	vf s = v.r[0] + v.r[1];
 
-	return (a.part[0] + a.part[1]) + (a.part[2] + a.part[3]);
+	s += __builtin_shuffle(s, (vi){ 1, 0, 3, 2, 5, 4, 7, 6 });
+	return s + __builtin_shuffle(s, (vi){ 4, 5, 6, 7, 0, 1, 2, 3 });
+#else
+	return v.r[0];		/* nobody asks */
+#endif
 }
 
 INLINE struct co_sizes co_measure(const struct tc_cols *c, size_t from,
@@ -60,7 +63,7 @@ INLINE struct co_sizes co_measure(const struct tc_cols *c, size_t from,
 {
 	struct v16 sum = splat16(0), most = sum, block = sum;
 	float t[TC_CHUNK], top[16];
-	co4 half = { 0 }, p;
+	vf half = splat(0), p;
 	struct co_sizes z = { 0 };
 	size_t i, j;
 
@@ -81,10 +84,8 @@ INLINE struct co_sizes co_measure(const struct tc_cols *c, size_t from,
 			continue;
 		sum = add16(sum, block);
 		if (halves) {
-			p = co_places(block);
-			p += __builtin_shuffle(p, (ci4){ 1, 0, 3, 2 });
-			half = (co4)(((ci4)half & (half > p)) |
-			             ((ci4)p & ~(half > p)));
+			p = co_halves(block);
+			half = pick(half > p, half, p);
 		}
 		block = splat16(0);
 	}
