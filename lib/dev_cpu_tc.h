@@ -26,8 +26,9 @@ struct tc_loops {
 	/* Drops the candidates whose `up` is below the bar; a NaN is not. */
 	void (*drop)(struct tc_pick *p);
 	/* out[dim] (+)= sum over e < n of coef[e] src[row[e] * dim ...];
-	 * `add`: onto what is there. ahead[n_ahead], of which TC_AHEAD at
-	 * most count, are rows of dim floats that will be wanted next. */
+	 * `add`: onto what is there. At ahead[n_ahead], of which TC_AHEAD at
+	 * most count, begins what will be wanted next: about dim floats of
+	 * each are asked for. */
 	void (*combine)(const float *src, const uint32_t *row,
 	                const float *coef, size_t n,
 	                const float *const *ahead, size_t n_ahead, size_t dim,
