@@ -128,8 +128,9 @@ static struct tc_side cut_side(struct room *r, const struct tc_cols *c,
 	s.narrow = cut(r, tc_narrow_bytes(c, rows, panel));
 	s.scale = cut(r, rows * sizeof(*s.scale));
 	s.narrow_scale = cut(r, rows * sizeof(*s.narrow_scale));
-	s.rest = cut(r, rows * sizeof(*s.rest));
+	s.off = cut(r, rows * sizeof(*s.off));
 	s.size = cut(r, rows * sizeof(*s.size));
+	s.rest = cut(r, rows * sizeof(*s.rest));
 	return s;
 }
 

@@ -8,9 +8,11 @@
  * as q, t and q', t':
  *
  *   x = x^ + a,  x^ = (s p, s' p'),	w = w^ + c,  w^ = (t q, t' q')
- *   |x . w - (s t p . q + s' t' p' . q')| <= |a| |w| + |x^| |c|
+ *   |x . w - (s t p . q + s' t' p' . q')|
+ *   	<= |a_n| |w_n| + |x^_n| |c_n| + |a_w| |w_w| + |x^_w| |c_w|
  *
- * (2-norms, Cauchy-Schwarz). The integer products need no rounding:
+ * (2-norms of the narrow part and the wide, Cauchy-Schwarz). The integer products
+ * need no rounding:
  *
  *   wide		|p|, |q| <= 46000, |p_i|, |q_i| <= 32100: each partial sum is
  *   		below 2^31 and summed in 32 bits.
@@ -23,23 +25,34 @@
  *   		181^2 < 2^15. From there on 32 bits: 2^15 for each 32 columns
  *   		leave room for d <= 2^16.
  *
- * Wide columns are off by 0.51 s each at most (a half, and 2^15 2^-24 for the
- * product that scales). Of narrow ones the differences are summed when they are
- * rounded: what a norm-wise bound of these would leave open is nearly twice as
- * much. With u = 2^-24, |x| u for each of f x, 1 / f and their product, a dot's
- * own error (dev_cpu_tc_pick.h) and a dozen roundings on the way to the f32
- * bounds, a row and a latent carry
+ * What narrow columns are off by is summed when they are rounded: what a bound
+ * of it would leave open is nearly twice as much. With u = 2^-24, and |x| u for
+ * each of f x, 1 / f and their product, a row and a latent carry
  *
- *   rest_x = 1.002 (|a| + (d + 32) u n_x),	size_x = 1.002 (n_x + |a|)
- *   rest_w = 1.002 (|c| + 3 u n_w),		size_w = n_w
+ *   off = 1.002 (|a_n| + 3 u n)
+ *   size = 1.002 (n_n + off)
  *
- * with n from dev_cpu_tc_norm, and D+- = fl(v +- fl(rest_x size_w + size_x
- * rest_w)). The norms' 2^-50 cover what underflows: f, f' <= 2^60.
+ * with n and n_n upper bounds of |x| and |x_n| (dev_cpu_tc_norm). Wide columns
+ * are off by 0.51 s each at most (a half, and 2^15 2^-24 for the product that
+ * scales), s = |x| / 45800 unless one column is most of the row. That, a dot's own
+ * error (dev_cpu_tc_pick.h) and a dozen roundings on the way to the f32 bounds
+ * come together as one product. With v columns wide and
+ *
+ *   r0 = 0.52 sqrt(v) / 45000 + (d + 40) u
+ *   r = the larger of r0 and 0.52 sqrt(v) s / n + (d + 40) u
+ *   rest_x = 1.002 n (r_x / r0 + 1/2),	rest_w = 1.002 n (r_w + r0 / 2)
+ *
+ * rest_x rest_w >= (r_x + r_w) |x| |w|, since (r_x - r0 / 2) (r_w - r0 / 2) >= 0,
+ * and
+ *
+ *   D+- = fl(v +- fl(off_x size_w + size_x off_w + rest_x rest_w)).
+ *
+ * The norms' 2^-50 cover what underflows: f, f' <= 2^60.
  *
  * At d = 576 wide columns alone leave 5e-4 |x| |w| open, a hundredth of the
- * products' spread, and hardly more than k candidates. Three quarters in 8 bits
- * leave a third of it open; dev_cpu_tc_know.h computes the twice as many values
- * that ask for.
+ * products' spread, and hardly more than k candidates. Five sixths in 8 bits
+ * leave 0.4 of it open; dev_cpu_tc_know.h computes the twice as many values that
+ * ask for.
  *
  * Packing is done anew for each call, as weights change in each step: it
  * reads and writes a weight once against as many products as there are rows.
@@ -63,7 +76,7 @@ struct tc_side {
 	int16_t *wide;
 	int8_t *narrow;
 	float *scale, *narrow_scale;	/* NaN: everything passes */
-	float *rest, *size;		/* for the bounds */
+	float *off, *size, *rest;	/* for the bounds */
 };
 
 /* Rows and panels of one item. */
@@ -121,8 +134,9 @@ static inline struct tc_side tc_side_at(struct tc_side s,
 	s.narrow += tc_narrow_bytes(c, row, panel);
 	s.scale += row;
 	s.narrow_scale += row;
-	s.rest += row;
+	s.off += row;
 	s.size += row;
+	s.rest += row;
 	return s;
 }
 

@@ -100,8 +100,14 @@ INLINE struct co_sizes co_measure(const struct tc_cols *c, size_t from,
 /* How a row becomes integers: factors, and the scales that undo them. */
 struct co_row {
 	float wide, narrow;	/* 0: it becomes zeros */
-	float norm;
+	float norm, narrow_norm;
 };
+
+/* dev_cpu_tc_norm */
+INLINE float co_norm(float sq)
+{
+	return sqrtf(sq) * (1 + 0x1p-10f) + 0x1p-50f;
+}
 
 /* The row behind it, which comes from far away, is asked for meanwhile. */
 static struct co_row co_factors(const struct tc_cols *c, const float *x, int more)
@@ -119,12 +125,12 @@ static struct co_row co_factors(const struct tc_cols *c, const float *x, int mor
 	g = TC_HALF / sqrtf(n.half);
 	/* what rounding adds is below 140 + 45800 / 1000, and 2.9 */
 	if (!(sq < 0x1p120f))
-		return (struct co_row){ 0, 0, NAN };
+		return (struct co_row){ 0, 0, NAN, NAN };
 	f = f < 32000 / w.top ? f : 32000 / w.top;
 	g = g < TC_BYTE / n.top ? g : TC_BYTE / n.top;
 	return (struct co_row){
 		f < 0x1p60f ? f : 0x1p60f, g < 0x1p60f ? g : 0x1p60f,
-		sqrtf(sq) * (1 + 0x1p-10f) + 0x1p-50f	/* dev_cpu_tc_norm */
+		co_norm(sq), co_norm(n.sq)
 	};
 }
 
@@ -200,17 +206,21 @@ INLINE void co_pack_narrow(const struct tc_cols *c, const float *x, size_t i0,
 }
 #endif
 
-/* off: what narrow columns are off by, sums of squares in integers' units. */
+/* off: what narrow columns are off by, the sum of squares in integers' units. */
 static void co_put_sizes(const struct tc_cols *c, const struct co_row *row,
-                         float off, int panel, float *rest, float *size)
+                         float off, int panel, const struct tc_side *out,
+                         size_t i)
 {
-	float n = row->norm, u = 0x1p-24f, a, b;
+	float v = 0.52f * sqrtf((float)(c->wide * TC_CHUNK));
+	float u = ((float)c->d + 40) * 0x1p-24f, r0 = v / 45000 + u;
+	float r = v / row->wide / row->norm + u;
 
-	a = 0.51f * sqrtf((float)(c->wide * TC_CHUNK)) / row->wide;
-	b = sqrtf(off) * (1 + 0x1p-10f) / row->narrow;
-	a = sqrtf(a * a + b * b);
-	*rest = 1.002f * (a + (panel ? 3 : (float)c->d + 32) * u * n);
-	*size = panel ? n : 1.002f * (n + a);
+	r = r > r0 ? r : r0;
+	off = sqrtf(off) * (1 + 0x1p-10f) / row->narrow;
+	out->off[i] = 1.002f * (off + 3 * 0x1p-24f * row->norm);
+	out->size[i] = 1.002f * (row->narrow_norm + out->off[i]);
+	out->rest[i] = 1.002f * row->norm * (panel ? r + r0 / 2
+	                                           : r / r0 + 0.5f);
 }
 
 INLINE void co_pack(const struct tc_cols *c, const float *x, size_t n,
@@ -221,7 +231,7 @@ INLINE void co_pack(const struct tc_cols *c, const float *x, size_t n,
 	size_t i, i0;
 
 	for (i = 0; i < width; i++) {
-		row[i] = (struct co_row){ 0, 0, 0 };
+		row[i] = (struct co_row){ 0, 0, 0, 0 };
 		if (i < n)
 			row[i] = co_factors(c, x + i * c->d, i + 1 < n);
 	}
@@ -234,14 +244,13 @@ INLINE void co_pack(const struct tc_cols *c, const float *x, size_t n,
 #endif
 	}
 	for (i = 0; i < width; i++) {
-		out.scale[i] = out.narrow_scale[i] = out.rest[i] =
-			out.size[i] = i < n ? NAN : 0;
+		out.scale[i] = out.narrow_scale[i] = out.off[i] = out.size[i] =
+			out.rest[i] = i < n ? NAN : 0;
 		if (!(row[i].wide > 0))
 			continue;
 		out.scale[i] = 1 / row[i].wide;
 		out.narrow_scale[i] = 1 / row[i].narrow;
-		co_put_sizes(c, &row[i], off[i], panel, &out.rest[i],
-		             &out.size[i]);
+		co_put_sizes(c, &row[i], off[i], panel, &out, i);
 	}
 }
 
@@ -349,8 +358,9 @@ INLINE void co_add(vi acc[CO_MR][2], const float *row, const float *latent,
 /* What a row's value and a panel's may be off by. */
 INLINE vf co_error(const struct tc_side *x, int i, const struct tc_side *w, int u)
 {
-	return *(const vf_mem *)(w->size + u * VEC_W) * x->rest[i] +
-	       *(const vf_mem *)(w->rest + u * VEC_W) * x->size[i];
+	return *(const vf_mem *)(w->size + u * VEC_W) * x->off[i] +
+	       *(const vf_mem *)(w->off + u * VEC_W) * x->size[i] +
+	       *(const vf_mem *)(w->rest + u * VEC_W) * x->rest[i];
 }
 
 /* Those of a row's values that reach its bar join its candidates. */

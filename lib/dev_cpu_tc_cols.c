@@ -63,25 +63,43 @@ static void sort_chunks(struct tc_cols *c, const struct tc_encode *q)
 	}
 }
 
-/* The mean over rows of a value's standard deviation over latents. */
+static void sort(float *v, size_t n)
+{
+	size_t i, j;
+
+	for (i = 1; i < n; i++) {
+		float t = v[i];
+
+		for (j = i; j > 0 && v[j - 1] > t; j--)
+			v[j] = v[j - 1];
+		v[j] = t;
+	}
+}
+
+/* The mean over rows of what a value's standard deviation over latents would be
+ * were it normal: from the median distance from the median, since a latent that
+ * fires strongly among so few would be taken for many. */
 static double spread(const struct tc_encode *q)
 {
-	double sum = 0, s, sq, v;
+	float v[LATENTS], mid;
+	double sum = 0;
 	size_t i, j;
 
 	for (i = 0; i < ROWS; i++) {
 		const float *x = q->x + nth(i, ROWS, q->n) * q->d_in;
 
-		for (s = sq = 0, j = 0; j < LATENTS; j++) {
+		for (j = 0; j < LATENTS; j++) {
 			size_t l = nth(j, LATENTS, q->n_latents);
 
-			v = (double)(q->dev->vec->dot(x, q->w + l * q->d_in,
-			                              q->d_in) + q->b[l]);
-			s += v;
-			sq += v * v;
+			v[j] = q->dev->vec->dot(x, q->w + l * q->d_in,
+			                        q->d_in) + q->b[l];
 		}
-		sq = (sq - s * s / LATENTS) / (LATENTS - 1);
-		sum += sq > 0 ? sqrt(sq) : 0;
+		sort(v, LATENTS);
+		mid = v[LATENTS / 2];
+		for (j = 0; j < LATENTS; j++)
+			v[j] = fabsf(v[j] - mid);
+		sort(v, LATENTS);
+		sum += 1.4826 * (double)v[LATENTS / 2];
 	}
 	return sum / ROWS;
 }

@@ -7,7 +7,7 @@
 #include "dev_cpu_tc.h"
 
 enum {
-	ROOM = 448,	/* candidates beyond k, about */
+	ROOM = 640,	/* candidates beyond k, about */
 	FEW = 64,	/* that join between two cuts at least */
 	HALVINGS = 32	/* of a search for a bar, at most */
 };

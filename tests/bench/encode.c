@@ -28,8 +28,8 @@ static double now(void)
 
 static float *random_floats(size_t n, float scale)
 {
+	static uint64_t s = 88172645463325252u;
 	float *v = mem_scratch(n, sizeof(*v), NULL);
-	uint64_t s = 88172645463325252u;
 	size_t i;
 
 	for (i = 0; v && i < n; i++) {

@@ -473,8 +473,8 @@ static void bound(const struct dev_cpu_tc_coarse *f, const struct data *a,
 	size_t panels = (a->n_latents + f->nr - 1) / f->nr, i, j, n;
 	size_t latents = panels * f->nr, room = latents + 2 * f->nr, d = a->d;
 	struct tc_cols *c = malloc(sizeof(*c));
-	float *v = malloc((4 * f->mr + 5 * latents) * sizeof(*v));
-	float *b = v + 4 * f->mr + 4 * latents;
+	float *v = malloc((5 * f->mr + 6 * latents) * sizeof(*v));
+	float *b = v + 5 * f->mr + 5 * latents;
 	struct tc_side x, w;
 	struct tc_encode q = { .d_in = d, .n_latents = a->n_latents,
 	                       .cap = room };
@@ -488,11 +488,11 @@ static void bound(const struct dev_cpu_tc_coarse *f, const struct data *a,
 	c->narrow = narrow;
 	x = (struct tc_side){ malloc(tc_wide_values(c, f->mr) * 2 + 1),
 		malloc(tc_narrow_bytes(c, f->mr, 0) + 1), v, v + f->mr,
-		v + 2 * f->mr, v + 3 * f->mr };
-	v += 4 * f->mr;
+		v + 2 * f->mr, v + 3 * f->mr, v + 4 * f->mr };
+	v += 5 * f->mr;
 	w = (struct tc_side){ malloc(tc_wide_values(c, latents) * 2 + 1),
 		malloc(tc_narrow_bytes(c, latents, 1) + 1), v, v + latents,
-		v + 2 * latents, v + 3 * latents };
+		v + 2 * latents, v + 3 * latents, v + 4 * latents };
 	f->pack_x(c, a->x, a->n, x);
 	for (i = 0; i < latents; i += f->nr) {
 		n = a->n_latents - i < f->nr ? a->n_latents - i : f->nr;
@@ -538,8 +538,9 @@ static void integers_bound_what_they_stand_for(void **state)
 				(kind == 1 ? one_size : peaks)(&a);
 			for (narrow = 0; narrow <= chunks; narrow += 2) {
 				/* above and below, both sides */
-				double most = 4 * 0.52 * sqrt((double)a.d) /
-					45000 + 4e-7 * ((double)a.d + 32);
+				double d = (double)chunks * TC_CHUNK;
+				double most = 4.6 * (0.52 * sqrt(d) / 45000 +
+				                     6e-8 * (d + 40));
 
 				if (narrow && !(f->narrow > 0))
 					break;
