@@ -78,11 +78,7 @@ INLINE __m256i round_block(const float *x, struct row row,
 	for (i = 0; i < 4; i++)
 		q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(
 			x + 8 * i), factor));
-	q[0] = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]),
-	                          _mm256_packs_epi32(q[2], q[3]));
-	/* packs works on halves: fours of values come out as 0 2 4 6 1 3 5 7 */
-	q[0] = _mm256_permutevar8x32_epi32(q[0], _mm256_setr_epi32(0, 4, 1, 5,
-	                                                           2, 6, 3, 7));
+	q[0] = to_bytes(q);
 	sums = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1),
 	                                              q[0]),
 	                         _mm256_set1_epi16(1));

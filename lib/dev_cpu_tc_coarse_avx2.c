@@ -9,7 +9,7 @@
 #define CO_MR 6
 #define CO_NARROW 0.4	/* least time, of 0.2, 0.3, 0.4 and 0.5 */
 #define CO_TABLE dev_cpu_tc_coarse_avx2
-#include "vec_lanes.h"
+#include "dev_cpu_flip.h"
 
 #define co_one(p) ((vi)_mm256_set1_epi32(*(const int32_t *)(const void *)(p)))
 #define co_dot(acc, a, w) \
@@ -30,12 +30,7 @@ INLINE vf co_bytes(const float *x, float f, int offset, vf *off)
 		o = _mm256_sub_ps(t, _mm256_cvtepi32_ps(q[i]));
 		*off += (vf)o * (vf)o;
 	}
-	q[0] = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]),
-	                          _mm256_packs_epi32(q[2], q[3]));
-	/* packs works on halves: fours of values come out as 0 2 4 6 1 3 5 7 */
-	q[0] = _mm256_permutevar8x32_epi32(q[0], _mm256_setr_epi32(0, 4, 1, 5,
-	                                                           2, 6, 3, 7));
-	return (vf)_mm256_add_epi8(q[0], _mm256_set1_epi8((char)offset));
+	return (vf)_mm256_add_epi8(to_bytes(q), _mm256_set1_epi8((char)offset));
 }
 
 #define co_start(sum, q) ((vi)_mm256_sub_epi16((__m256i)(sum), \

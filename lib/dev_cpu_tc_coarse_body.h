@@ -103,12 +103,6 @@ struct co_row {
 	float norm, narrow_norm;
 };
 
-/* dev_cpu_tc_norm */
-INLINE float co_norm(float sq)
-{
-	return sqrtf(sq) * (1 + 0x1p-10f) + 0x1p-50f;
-}
-
 /* The row behind it, which comes from far away, is asked for meanwhile. */
 static struct co_row co_factors(const struct tc_cols *c, const float *x, int more)
 {
@@ -130,7 +124,7 @@ static struct co_row co_factors(const struct tc_cols *c, const float *x, int mor
 	g = g < TC_BYTE / n.top ? g : TC_BYTE / n.top;
 	return (struct co_row){
 		f < 0x1p60f ? f : 0x1p60f, g < 0x1p60f ? g : 0x1p60f,
-		co_norm(sq), co_norm(n.sq)
+		dev_cpu_tc_norm_of(sq), dev_cpu_tc_norm_of(n.sq)
 	};
 }
 

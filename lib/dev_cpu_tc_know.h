@@ -3,10 +3,9 @@
  *
  * Row by row, each value would fetch a row of w from far away, for one product.
  * Rows share candidates: of as many as stay in the last cache, ordered by
- * latent, w is read once, from its beginning to its end.
+ * latent, w is read from its beginning to its end, and that twice.
  *
- * It is read twice, in fact. First the k, or a few more, whose lower bounds set
- * the bar are computed. What they are is about the bounds' width more than what
+ * First the k, or a few more, whose lower bounds set the bar are computed. What they are is about the bounds' width more than what
  * they are at least, and so much the bar rises: of the candidates beyond k half
  * need not be computed.
  */

@@ -55,11 +55,7 @@ void dev_cpu_tc_pick_start(struct tc_pick *p, size_t cap)
 
 float dev_cpu_tc_norm(const struct tc_loops *loops, const float *v, size_t n)
 {
-	float sq = loops->sq(v, NULL, n);
-
-	/* 2^-10 covers the sum's rounding; what underflows in it is less than
-	 * sqrt(n) 2^-63 */
-	return sq < 0x1p120f ? sqrtf(sq) * (1 + 0x1p-10f) + 0x1p-50f : NAN;
+	return dev_cpu_tc_norm_of(loops->sq(v, NULL, n));
 }
 
 /* ---- keys ----------------------------------------------------------------- */

@@ -38,6 +38,7 @@
 #ifndef R1_DEV_CPU_TC_PICK_H
 #define R1_DEV_CPU_TC_PICK_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -76,7 +77,14 @@ size_t dev_cpu_tc_pick_bytes(size_t n, size_t cap);
 struct tc_pick *dev_cpu_tc_pick_rows(void *block, size_t n, size_t cap);
 void dev_cpu_tc_pick_start(struct tc_pick *p, size_t cap);
 
-/* An upper bound of |v|, or NaN: see above. */
+/* An upper bound of |v|, or NaN (see above), from its squares' sum in f32: 2^-10
+ * covers the sum's rounding; what underflows in it is less than sqrt(n) 2^-63. */
+static inline float dev_cpu_tc_norm_of(float sq)
+{
+	return sq < 0x1p120f ? sqrtf(sq) * (1 + 0x1p-10f) + 0x1p-50f : NAN;
+}
+
+/* The same of v itself. */
 float dev_cpu_tc_norm(const struct tc_loops *loops, const float *v, size_t n);
 
 /* Raises the bar as far as bounds allow, and drops the candidates below it. */
