@@ -99,14 +99,15 @@ int train_residual(struct train_layer *t, int part, int with_skip, size_t n,
 	size_t d_in = t->cfg.tc.d_in, d_out = t->cfg.tc.d_out;
 	float *g = part_g(t, part, n);
 
-	if (d->tc->fill_rows(t->dev, t->b_dec.w, n, d_out, g, e) < 0)
+	/* y^ - y begins as b_dec - y */
+	if (d->tc->centre(t->dev, w->y, NULL, n, d_out, t->b_dec.w, -1, g,
+	                  e) < 0)
 		return -1;
 	if (with_skip && t->skip.w &&
 	    d->gemm(t->dev, 0, 1, n, d_out, d_in, 1, w->x, d_in, t->skip.w,
 	            d_in, 1, g, d_out, e) < 0)
 		return -1;
 	if (d->tc->decode(t->dev, &w->codes[part], t->dec.w, d_out, g, e) < 0 ||
-	    d->axpy(t->dev, -1, w->y, g, n * d_out, e) < 0 ||
 	    d->tc->row_sq(t->dev, g, n, d_out, NULL, w->sq_x, e) < 0)
 		return -1;
 	*sq = total(w->sq_x, n);
