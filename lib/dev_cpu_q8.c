@@ -112,6 +112,27 @@ static void put_tile(const struct q8 *a, size_t group, size_t panel,
 		memcpy(c + i * ldc, edge + i * nr, n * sizeof(*c));
 }
 
+/* Part i of n is asked for. */
+static void fetch(const void *p, size_t bytes, size_t i, size_t n)
+{
+	size_t at = bytes * i / n, end = bytes * (i + 1) / n;
+
+	for (; at < end; at += 64)
+		__builtin_prefetch((const char *)p + at);
+}
+
+/* What a group's tile does for the next panel's, of which it is i-th of n: a
+ * panel comes from far away. */
+static void fetch_panel(const struct q8 *a, size_t panel, size_t from, size_t i,
+                        size_t n)
+{
+	size_t nr = a->t->nr, r = (panel * a->blocks + from) * nr;
+	size_t k = a->blocks - from < DEPTH ? a->blocks - from : DEPTH;
+
+	fetch(a->right + r * Q8_BLOCK, k * nr * Q8_BLOCK, i, n);
+	fetch(a->right_scale + r * 2, k * nr * 2 * sizeof(float), i, n);
+}
+
 static void product_item(void *ctx, size_t item, int thread)
 {
 	const struct q8 *a = ctx;
@@ -131,6 +152,9 @@ static void product_item(void *ctx, size_t item, int thread)
 		for (p = 0; p < n; p += nr)
 			for (g = g0; g < g1; g++) {
 				m = a->g.n - g * mr;
+				if (p + nr < n)
+					fetch_panel(a, panel + p / nr + 1, from,
+					            g - g0, g1 - g0);
 				put_tile(a, g, panel + p / nr, from,
 				         m < mr ? m : mr,
 				         n - p < nr ? n - p : nr,
