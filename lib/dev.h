@@ -52,7 +52,8 @@ struct dev_linear {
 	float *out;
 };
 
-/* What linear's sums may be off by. */
+/* What linear's sums may be off by, and the skip connection's in training
+ * (dev_tc.h). */
 enum dev_precision {
 	DEV_NEAR,	/* 1e-5 of the product of the norms of a row of x and a
 			 * row of w: as every device starts */
@@ -94,7 +95,7 @@ struct dev_ops {
 	            const float *b, size_t ldb, float beta, float *c,
 	            size_t ldc, struct err *e);
 
-	/* From now on linear keeps this precision. Returns what it was. */
+	/* From now on ops keep this precision. Returns what it was. */
 	enum dev_precision (*precision)(struct dev *d, enum dev_precision p);
 	/* Whether linear, as it is now, does better with weights of this type
 	 * as they are stored than as f32. */

@@ -45,7 +45,16 @@ void dev_cpu_ranges(struct dev_cpu *c, size_t n, size_t grain,
 /* A grain that gives items of about 16k values from rows of row_values. */
 size_t dev_cpu_grain(size_t row_values);
 
-/* dev_cpu_gemm.c */
+/* dev_cpu_gemm.c: how a result of m rows and n columns is cut into tiles. */
+struct dev_cpu_cut {
+	size_t max_m, max_n;	/* a tile at most */
+	size_t least;		/* not cut below this to make more tiles */
+	size_t wanted;		/* tiles, so that many threads have work */
+	size_t round_m, round_n;
+};
+void dev_cpu_tile_sizes(const struct dev_cpu_cut *c, size_t m, size_t n,
+                        size_t *mt, size_t *nt);
+
 int dev_cpu_gemm(struct dev *d, int ta, int tb, size_t m, size_t n, size_t k,
                  float alpha, const float *a, size_t lda, const float *b,
                  size_t ldb, float beta, float *c, size_t ldc, struct err *e);

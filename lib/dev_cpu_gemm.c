@@ -22,16 +22,8 @@ enum {
 	MM_PACK = 96		/* rows packed by an item, about */
 };
 
-/* How a result is cut. */
-struct cut {
-	size_t max_m, max_n;	/* a tile at most */
-	size_t least;		/* not cut below this to make more tiles */
-	size_t wanted;		/* tiles, so that many threads have work */
-	size_t round_m, round_n;
-};
-
 /* With BLAS near its peak, whose kernels like multiples of 16. */
-static const struct cut blas_cut = { 512, 768, 128, 16, 16, 16 };
+static const struct dev_cpu_cut blas_cut = { 512, 768, 128, 16, 16, 16 };
 
 static size_t div_up(size_t a, size_t b)
 {
@@ -47,8 +39,8 @@ static size_t even_piece(size_t n, size_t max, size_t round)
 	return piece < n ? piece : n;
 }
 
-static void tile_sizes(const struct cut *c, size_t m, size_t n, size_t *mt,
-                       size_t *nt)
+void dev_cpu_tile_sizes(const struct dev_cpu_cut *c, size_t m, size_t n,
+                        size_t *mt, size_t *nt)
 {
 	size_t wm = c->max_m, wn = c->max_n;
 
@@ -241,9 +233,9 @@ static void packed_run(struct packed *p)
 	struct gemm *g = &p->g;
 	size_t mr = p->mm->mr, nr = p->mm->nr;
 	/* a tile's rows stay in the second cache */
-	const struct cut cut = { 192, 384, 96, 32, mr, nr };
+	const struct dev_cpu_cut cut = { 192, 384, 96, 32, mr, nr };
 
-	tile_sizes(&cut, g->m, g->n, &g->mt, &g->nt);
+	dev_cpu_tile_sizes(&cut, g->m, g->n, &g->mt, &g->nt);
 	g->n_cols = div_up(g->n, g->nt);
 	dev_cpu_ranges(g->dev, p->n_groups, MM_PACK / mr, left_range, p);
 	dev_cpu_ranges(g->dev, div_up(g->n, nr), MM_PACK / nr, right_range, p);
@@ -273,7 +265,7 @@ int dev_cpu_gemm(struct dev *d, int ta, int tb, size_t m, size_t n, size_t k,
 		packed_run(&p);
 		return 0;
 	}
-	tile_sizes(&blas_cut, m, n, &p.g.mt, &p.g.nt);
+	dev_cpu_tile_sizes(&blas_cut, m, n, &p.g.mt, &p.g.nt);
 	return gemm_run(&p.g, e);
 }
 
@@ -281,7 +273,7 @@ int dev_cpu_gemm_weight(struct dev_cpu *c, const float *x, size_t n,
                         const struct dev_linear *l, struct err *e)
 {
 	size_t d_out = l->w->shape[0], d_in = l->w->shape[1], panel;
-	struct cut cut = blas_cut;
+	struct dev_cpu_cut cut = blas_cut;
 	struct gemm g = {
 		.dev = c, .tb = 1, .m = n, .n = d_out, .k = d_in, .lda = d_in,
 		.ldb = d_in, .ldc = d_out, .alpha = 1,
@@ -298,7 +290,7 @@ int dev_cpu_gemm_weight(struct dev_cpu *c, const float *x, size_t n,
 		if (panel < cut.max_n)
 			cut.max_n = panel;
 	}
-	tile_sizes(&cut, n, d_out, &g.mt, &g.nt);
+	dev_cpu_tile_sizes(&cut, n, d_out, &g.mt, &g.nt);
 	if (g.w &&
 	    dev_cpu_scratch_need(c, g.nt * d_in * sizeof(float), e) < 0)
 		return -1;

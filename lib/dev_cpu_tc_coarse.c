@@ -105,42 +105,28 @@ static size_t item_groups(size_t groups, int threads)
 	return n < MIN_GROUPS ? MIN_GROUPS : n > MAX_GROUPS ? MAX_GROUPS : n;
 }
 
-/* Memory for operands; base NULL: only counted. */
-struct room {
-	char *base;
-	size_t used;
-};
-
-static void *cut(struct room *r, size_t bytes)
-{
-	void *p = r->base ? r->base + r->used : NULL;
-
-	r->used += (bytes + 63) / 64 * 64;
-	return p;
-}
-
-static struct tc_side cut_side(struct room *r, const struct tc_cols *c,
+static struct tc_side cut_side(struct tc_room *r, const struct tc_cols *c,
                                size_t rows, int panel)
 {
 	struct tc_side s;
 
-	s.wide = cut(r, tc_wide_values(c, rows) * sizeof(*s.wide));
-	s.narrow = cut(r, tc_narrow_bytes(c, rows, panel));
-	s.scale = cut(r, rows * sizeof(*s.scale));
-	s.narrow_scale = cut(r, rows * sizeof(*s.narrow_scale));
-	s.off = cut(r, rows * sizeof(*s.off));
-	s.size = cut(r, rows * sizeof(*s.size));
-	s.rest = cut(r, rows * sizeof(*s.rest));
+	s.wide = tc_cut(r, tc_wide_values(c, rows) * sizeof(*s.wide));
+	s.narrow = tc_cut(r, tc_narrow_bytes(c, rows, panel));
+	s.scale = tc_cut(r, rows * sizeof(*s.scale));
+	s.narrow_scale = tc_cut(r, rows * sizeof(*s.narrow_scale));
+	s.off = tc_cut(r, rows * sizeof(*s.off));
+	s.size = tc_cut(r, rows * sizeof(*s.size));
+	s.rest = tc_cut(r, rows * sizeof(*s.rest));
 	return s;
 }
 
-static void cut_all(struct coarse *c, struct room *r, size_t latents)
+static void cut_all(struct coarse *c, struct tc_room *r, size_t latents)
 {
 	size_t rows = c->groups * c->table->mr;
 
 	c->x = cut_side(r, &c->cols, rows, 0);
 	c->w = cut_side(r, &c->cols, latents, 1);
-	c->bias = cut(r, latents * sizeof(*c->bias));
+	c->bias = tc_cut(r, latents * sizeof(*c->bias));
 }
 
 int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e)
@@ -149,7 +135,7 @@ int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e)
 	struct par *pool = q->dev->base.pool;
 	size_t mr = c.table->mr, nr = c.table->nr, panels, round, bytes;
 	size_t picks = dev_cpu_tc_pick_bytes(q->n, q->cap);
-	struct room room = { NULL, 0 };
+	struct tc_room room = { NULL, 0 };
 
 	if (c.table->narrow > 0)
 		dev_cpu_tc_cols_choose(&c.cols, q, c.table->narrow);
@@ -169,7 +155,7 @@ int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e)
 	             sizeof(*q->dev->packed) + 1, sizeof(*q->dev->packed), e) < 0)
 		return -1;
 	c.pick = dev_cpu_tc_pick_rows(q->dev->packed, q->n, q->cap);
-	room = (struct room){ (char *)c.pick + picks, 0 };
+	room = (struct tc_room){ (char *)c.pick + picks, 0 };
 	cut_all(&c, &room, round * nr);
 	par_for(pool, c.groups, pack_rows, &c);
 	for (c.first = 0; c.first < q->n_latents; c.first += round * nr) {

@@ -76,7 +76,9 @@ struct tc_side {
 	int16_t *wide;
 	int8_t *narrow;
 	float *scale, *narrow_scale;	/* NaN: everything passes */
-	float *off, *size, *rest;	/* for the bounds */
+	/* For the bounds. off NULL: nobody asks; all columns are wide then,
+	 * and there are wide and scale alone. */
+	float *off, *size, *rest;
 };
 
 /* Rows and panels of one item. */
@@ -91,6 +93,17 @@ struct tc_scan {
 	size_t first_latent, panels;
 };
 
+/* A product of integers of 16 bits (dev_cpu_tc_skip.c). */
+struct tc_product {
+	size_t chunks;			/* multiplied, all wide */
+	const int16_t *x, *w;		/* groups, panels */
+	const float *x_scale, *w_scale;
+	size_t rows, cols;		/* of the result */
+	float *out;			/* its rows `ld` floats apart */
+	size_t ld;
+	int add;			/* onto what is there */
+};
+
 struct dev_cpu_tc_coarse {
 	size_t mr, nr;
 	double narrow;	/* share: dev_cpu_tc_cols_choose; 0: knows none */
@@ -102,6 +115,18 @@ struct dev_cpu_tc_coarse {
 	               struct tc_side out);
 	/* Offers every latent of the panels to every row. */
 	void (*scan)(const struct tc_scan *s);
+
+	/* Columns in the place of rows: of n columns of x [rows, ld], what
+	 * makes wide integers of them, 0 for zeros, and what undoes it. */
+	void (*measure_columns)(const float *x, size_t ld, size_t rows,
+	                        size_t n, float *factor, float *scale);
+	/* At most TC_CHUNK rows of them, a chunk of each of the groups or
+	 * panels, which lie `step` values apart. */
+	void (*pack_x_columns)(const float *x, size_t ld, size_t rows, size_t n,
+	                       const float *factor, size_t step, int16_t *out);
+	void (*pack_w_columns)(const float *x, size_t ld, size_t rows, size_t n,
+	                       const float *factor, size_t step, int16_t *out);
+	void (*product)(const struct tc_product *p);
 };
 
 /* The table for a vec_level, NULL where none is faster than BLAS: AVX2's below
@@ -138,6 +163,20 @@ static inline struct tc_side tc_side_at(struct tc_side s,
 	s.size += row;
 	s.rest += row;
 	return s;
+}
+
+/* Memory for operands; base NULL: only counted. */
+struct tc_room {
+	char *base;
+	size_t used;
+};
+
+static inline void *tc_cut(struct tc_room *r, size_t bytes)
+{
+	void *p = r->base ? r->base + r->used : NULL;
+
+	r->used += (bytes + 63) / 64 * 64;
+	return p;
 }
 
 /* Whether q's device has a table and q is of a shape that gains by it. */

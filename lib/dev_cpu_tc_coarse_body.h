@@ -97,6 +97,18 @@ INLINE struct co_sizes co_measure(const struct tc_cols *c, size_t from,
 	return z;
 }
 
+/* What makes wide integers of values with these sizes. 0: it becomes zeros. */
+INLINE float co_wide_factor(float sq, float top)
+{
+	/* what rounding adds is below 140 + 45800 / 1000 */
+	float f = 45800 / sqrtf(sq);
+
+	if (!(sq < 0x1p120f))
+		return 0;
+	f = f < 32000 / top ? f : 32000 / top;
+	return f < 0x1p60f ? f : 0x1p60f;
+}
+
 /* How a row becomes integers: factors, and the scales that undo them. */
 struct co_row {
 	float wide, narrow;	/* 0: it becomes zeros */
@@ -107,7 +119,7 @@ struct co_row {
 static struct co_row co_factors(const struct tc_cols *c, const float *x, int more)
 {
 	struct co_sizes w, n;
-	float sq, f, g;
+	float sq, g;
 	size_t i;
 
 	for (i = 0; more && i < c->d; i += 16)
@@ -115,28 +127,31 @@ static struct co_row co_factors(const struct tc_cols *c, const float *x, int mor
 	w = co_measure(c, 0, c->wide, x, 0);
 	n = co_measure(c, c->wide, c->wide + c->narrow, x, 1);
 	sq = w.sq + n.sq;
-	f = 45800 / sqrtf(w.sq);
-	g = TC_HALF / sqrtf(n.half);
-	/* what rounding adds is below 140 + 45800 / 1000, and 2.9 */
+	g = TC_HALF / sqrtf(n.half);	/* what rounding adds is below 2.9 */
 	if (!(sq < 0x1p120f))
 		return (struct co_row){ 0, 0, NAN, NAN };
-	f = f < 32000 / w.top ? f : 32000 / w.top;
 	g = g < TC_BYTE / n.top ? g : TC_BYTE / n.top;
 	return (struct co_row){
-		f < 0x1p60f ? f : 0x1p60f, g < 0x1p60f ? g : 0x1p60f,
+		co_wide_factor(w.sq, w.top), g < 0x1p60f ? g : 0x1p60f,
 		dev_cpu_tc_norm_of(sq), dev_cpu_tc_norm_of(n.sq)
 	};
+}
+
+/* a and b as integers, beside each other in a lane. */
+INLINE vf co_pair(vf a, vf b, vf f)
+{
+	const vf magic = splat(12582912.0f);	/* 1.5 2^23: rounds to even */
+	vi p = (vi)(a * f + magic), q = (vi)(b * f + magic);
+
+	return (vf)((p & 0xffff) | q << 16);
 }
 
 /* Columns [0, 2 VEC_W) of a chunk as integers: column i beside column VEC_W + i
  * in lane i. */
 INLINE vf co_pairs(const float *x, float f)
 {
-	const vf magic = splat(12582912.0f);	/* 1.5 2^23: rounds to even */
-	vi p = (vi)(*(const vf_mem *)x * f + magic);
-	vi q = (vi)(*(const vf_mem *)(x + VEC_W) * f + magic);
-
-	return (vf)((p & 0xffff) | q << 16);
+	return co_pair(*(const vf_mem *)x, *(const vf_mem *)(x + VEC_W),
+	               splat(f));
 }
 
 /* Rows [i0, i0 + VEC_W) of n, `width` in the group. */
@@ -237,7 +252,10 @@ INLINE void co_pack(const struct tc_cols *c, const float *x, size_t n,
 			               out.narrow);
 #endif
 	}
-	for (i = 0; i < width; i++) {
+	for (i = 0; i < width && !out.off; i++)
+		out.scale[i] = row[i].wide > 0 ? 1 / row[i].wide
+		                               : i < n ? NAN : 0;
+	for (i = 0; i < width && out.off; i++) {
 		out.scale[i] = out.narrow_scale[i] = out.off[i] = out.size[i] =
 			out.rest[i] = i < n ? NAN : 0;
 		if (!(row[i].wide > 0))
@@ -262,6 +280,21 @@ static void body_pack_w(const struct tc_cols *c, const float *w, size_t n,
 
 /* ---- scanning ---- */
 
+/* Adds the products of a pair of columns of a group of rows and of a panel. */
+INLINE void co_step(const int16_t *x, const int16_t *w, vi acc[CO_MR][2])
+{
+	vi w0 = *(const vi_mem *)(const void *)w;
+	vi w1 = *(const vi_mem *)(const void *)(w + 2 * VEC_W);
+
+	_Pragma("GCC unroll 16")
+	for (int i = 0; i < CO_MR; i++) {
+		vi a = co_one(x + 2 * i);
+
+		acc[i][0] = co_dot(acc[i][0], a, w0);
+		acc[i][1] = co_dot(acc[i][1], a, w1);
+	}
+}
+
 /* The products of a group of rows with a panel; `ahead`: what to fetch
  * meanwhile, so far behind the panel. */
 INLINE void co_sums(size_t chunks, const int16_t *x, const int16_t *w,
@@ -274,17 +307,8 @@ INLINE void co_sums(size_t chunks, const int16_t *x, const int16_t *w,
 		acc[i][0] = acc[i][1] = (vi){ 0 };
 	_Pragma("GCC unroll 4")
 	for (j = 0; j < pairs; j++) {
-		vi w0 = *(const vi_mem *)(const void *)w;
-		vi w1 = *(const vi_mem *)(const void *)(w + 2 * VEC_W);
-
 		__builtin_prefetch(w + ahead, 0, 2);
-		_Pragma("GCC unroll 16")
-		for (int i = 0; i < CO_MR; i++) {
-			vi a = co_one(x + 2 * i);
-
-			acc[i][0] = co_dot(acc[i][0], a, w0);
-			acc[i][1] = co_dot(acc[i][1], a, w1);
-		}
+		co_step(x, w, acc);
 		x += 2 * CO_MR;
 		w += 2 * CO_NR;
 	}
@@ -444,6 +468,8 @@ static void body_scan(const struct tc_scan *s)
 			        panel + 1 < s->panels);
 }
 
+#include "dev_cpu_tc_product_body.h"
+
 const struct dev_cpu_tc_coarse CO_TABLE = {
 	.mr = CO_MR,
 	.nr = CO_NR,
@@ -453,6 +479,10 @@ const struct dev_cpu_tc_coarse CO_TABLE = {
 	.pack_x = body_pack_x,
 	.pack_w = body_pack_w,
 	.scan = body_scan,
+	.measure_columns = body_measure_columns,
+	.pack_x_columns = body_pack_x_columns,
+	.pack_w_columns = body_pack_w_columns,
+	.product = body_product,
 };
 
 #endif

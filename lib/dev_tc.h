@@ -106,6 +106,18 @@ struct dev_tc_ops {
 	             const float *g, const float *w, size_t dim, float *slope,
 	             struct err *e);
 
+	/* The skip connection: out[n, d_out] += x[n, d_in] W^T, w [d_out,
+	 * d_in]. Under DEV_Q8 a value may be off by what rounding a row's
+	 * values to 16 bits leaves: in the mean by 1e-5 of |x[i]| |w[j]|. */
+	int (*skip_add)(struct dev *d, const float *x, size_t n, size_t d_in,
+	                const float *w, size_t d_out, float *out, struct err *e);
+
+	/* Its gradient: out[d_out, d_in] = g^T x, or with add += it, g [n,
+	 * d_out], x [n, d_in]; rounding as above, by columns. */
+	int (*skip_grad)(struct dev *d, const float *g, size_t n, size_t d_out,
+	                 const float *x, size_t d_in, int add, float *out,
+	                 struct err *e);
+
 	/* Gradients of W_enc, b_enc and W_dec from the parts (up to
 	 * DEV_TC_PARTS, equal n), and the optimiser's step on them. x [n,
 	 * d_in] is what the encoder saw. */

@@ -62,6 +62,28 @@ void dev_tc_ref_decode(const struct dev_tc_codes *c, const float *w,
 				    w[c->latent[i] * dim + j];
 }
 
+void dev_tc_ref_skip_add(const float *x, size_t n, size_t d_in, const float *w,
+                         size_t d_out, double *out)
+{
+	size_t i, j;
+
+	for (i = 0; i < n * d_out; i++)
+		for (j = 0; j < d_in; j++)
+			out[i] += (double)x[i / d_out * d_in + j] *
+			          w[i % d_out * d_in + j];
+}
+
+void dev_tc_ref_skip_grad(const float *g, size_t n, size_t d_out,
+                          const float *x, size_t d_in, double *out)
+{
+	size_t i, j;
+
+	for (i = 0; i < n; i++)
+		for (j = 0; j < d_out * d_in; j++)
+			out[j] += (double)g[i * d_out + j / d_in] *
+			          x[i * d_in + j % d_in];
+}
+
 static void part_gradients(const struct dev_tc_part *p, const float *x,
                            const float *g, const float *w_dec, size_t d_in,
                            size_t d_out, double *enc, double *bias,

@@ -17,6 +17,14 @@ int dev_tc_ref_encode(const float *x, size_t n, size_t d_in, const float *w,
 void dev_tc_ref_decode(const struct dev_tc_codes *c, const float *w,
                        size_t dim, double *out);
 
+/* out[n, d_out] += x W^T */
+void dev_tc_ref_skip_add(const float *x, size_t n, size_t d_in, const float *w,
+                         size_t d_out, double *out);
+
+/* out[d_out, d_in] += g^T x */
+void dev_tc_ref_skip_grad(const float *g, size_t n, size_t d_out,
+                          const float *x, size_t d_in, double *out);
+
 /* What dev_tc_ops.step_latents gives its optimiser: enc [n_latents, d_in],
  * bias [n_latents], dec [n_latents, d_out], zeroed by the caller. w_dec
  * [n_latents, d_out]. */

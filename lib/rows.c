@@ -58,6 +58,13 @@ static size_t behind(const struct rows *r, size_t n)
 	return had < n ? (size_t)had : n;
 }
 
+/* What a run's input says of a precision that is not as ever. */
+static const char *in_q8(const struct rows *r)
+{
+	return r->o->precision && strcmp(r->o->precision, "q8") == 0
+	       ? " in q8" : "";
+}
+
 /* ---- stored activations --------------------------------------------------- */
 
 static int room_for(struct rows *r, size_t n, struct err *e)
@@ -171,9 +178,10 @@ static int open_stored(struct rows *r, struct stream_in *in, struct err *e)
 		r->at[i] = (int)k;
 	}
 	r->n_layers = n;
-	snprintf(r->input, sizeof(r->input), "acts/1 of model %s in %s, site "
-	         "%s, skip %zu", r->head.model, dtype_name(r->head.dtype),
-	         r->head.site, r->o->skip);
+	snprintf(r->input, sizeof(r->input), "acts/1 of model %s in %s%s, "
+	         "site %s, skip %zu", r->head.model,
+	         dtype_name(r->head.dtype), in_q8(r), r->head.site,
+	         r->o->skip);
 	r->d_in = r->head.d_in;
 	r->d_out = r->head.d_out;
 	return 0;
@@ -273,8 +281,6 @@ static int open_fused(struct rows *r, struct stream_in *in, struct err *e)
 	if (!r->o->model)
 		return err_set(e, ERR_USAGE, "tokens on standard input need "
 		               "--model");
-	if (r->o->precision)
-		dev_set_precision(r->dev, r->o->precision);
 	if (!(r->model = model_open(r->o->model, r->dev, &r->o->log, e)))
 		return -1;
 	c = model_cfg(r->model);
@@ -288,9 +294,7 @@ static int open_fused(struct rows *r, struct stream_in *in, struct err *e)
 	snprintf(r->input, sizeof(r->input), "tokens/1 of tokenizer %s through "
 	         "model %s by %zu%s, site %s, skip %zu",
 	         r->thead.tokenizer[0] ? r->thead.tokenizer : "unknown",
-	         c->fingerprint, r->room,
-	         r->o->precision && strcmp(r->o->precision, "q8") == 0
-	         ? " in q8" : "", REC_SITE_MLP, r->o->skip);
+	         c->fingerprint, r->room, in_q8(r), REC_SITE_MLP, r->o->skip);
 	r->d_in = r->d_out = c->d_model;
 	if (!(r->pass = model_run_new(r->model, r->room, e)) ||
 	    !(r->ids = mem_array(r->room, sizeof(*r->ids), e)) ||
@@ -312,6 +316,8 @@ struct rows *rows_open(const char *path, const struct rows_opt *o,
 		return NULL;
 	r->o = o;
 	r->dev = d;
+	if (o->precision)
+		dev_set_precision(d, o->precision);
 	if (!(in = stream_open_in(path, NULL, e)))
 		goto fail;
 	if (strcmp(stream_kind(in), "acts/1") == 0) {

@@ -21,8 +21,8 @@ struct rows_opt {
 	size_t skip;		/* first positions of a sequence left out */
 	size_t forward;		/* tokens that run through the model together,
 				 * at least; whole sequences */
-	const char *precision;	/* of that: dev_set_precision; NULL: the device
-				 * stays as it is */
+	const char *precision;	/* dev_set_precision, for the model and what
+				 * learns; NULL: the device stays as it is */
 	struct log log;		/* says what the model is; fn NULL: nothing */
 };
 

@@ -104,8 +104,7 @@ int train_residual(struct train_layer *t, int part, int with_skip, size_t n,
 	                  e) < 0)
 		return -1;
 	if (with_skip && t->skip.w &&
-	    d->gemm(t->dev, 0, 1, n, d_out, d_in, 1, w->x, d_in, t->skip.w,
-	            d_in, 1, g, d_out, e) < 0)
+	    d->tc->skip_add(t->dev, w->x, n, d_in, t->skip.w, d_out, g, e) < 0)
 		return -1;
 	if (d->tc->decode(t->dev, &w->codes[part], t->dec.w, d_out, g, e) < 0 ||
 	    d->tc->row_sq(t->dev, g, n, d_out, NULL, w->sq_x, e) < 0)
@@ -287,9 +286,9 @@ int train_apply(struct train_layer *t, const struct dev_tc_part *part,
 
 	if (t->skip.w) {
 		for (p = 0; p < rows; p++)
-			if (d->gemm(t->dev, 1, 0, c->d_out, c->d_in, n, 1,
-			            part_g(t, (int)p, n), c->d_out, w->x,
-			            c->d_in, p > 0, w->g_skip, c->d_in, e) < 0)
+			if (d->tc->skip_grad(t->dev, part_g(t, (int)p, n), n,
+			                     c->d_out, w->x, c->d_in, p > 0,
+			                     w->g_skip, e) < 0)
 				return -1;
 		if (d->tc->step(t->dev, &t->skip, w->g_skip,
 		                (size_t)c->d_out * c->d_in, o, e) < 0)

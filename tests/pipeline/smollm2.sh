@@ -19,7 +19,8 @@ check "plots are pictures" bash -c 'for f in loss latents ce; do [ "$(head -c 4 
 train() { "$BIN/tctrain" -x 1 -k 16 -b 256 -n 1024 --skip 1 --start-tokens 256 --end-tokens 0 --seed 3 --out "$S/$1" --metrics "$S/$1.jsonl" "${@:2}"; }
 fused() { train "$1" --model "$gguf" --layers 9 --precision "$1" <"$D/train.tok"; }
 stored() {
-	"$BIN/actdump" --model "$gguf" --layers 9 --skip 1 --dtype f32 --precision q8 --threads 1 <"$D/train.tok" | train stored &&
+	"$BIN/actdump" --model "$gguf" --layers 9 --skip 1 --dtype f32 --precision q8 --threads 1 <"$D/train.tok" |
+		train stored --precision q8 &&
 		cmp "$S/q8/layers.9.mlp/sae.safetensors" "$S/stored/layers.9.mlp/sae.safetensors"
 }
 check "trains on the model in f32 and in q8" eval 'fused f32 && fused q8'

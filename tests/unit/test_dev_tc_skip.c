@@ -1,0 +1,362 @@
+/* The skip connection's products: gemm's bytes, but under DEV_Q8 products of
+ * 16-bit integers, whose errors have bounds. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dev.h"
+#include "dev_cpu_tc.h"
+#include "dev_cpu_tc_coarse.h"
+#include "dev_tc_ref.h"
+#include "mem.h"
+#include "coarse_cases.h"
+
+enum { PIECE = 1024 };		/* dev_cpu_tc_skip.c's, at most */
+
+/* One product: out [m, n] (+)= a b^T over k values, a [m, k] and b [n, k]. */
+struct problem {
+	size_t m, n, k;
+	float *a, *b, *was;
+};
+
+static uint32_t seed;
+
+static float uniform(void)	/* -1 .. 1 */
+{
+	seed = seed * 1664525u + 1013904223u;
+	return (float)(seed >> 8) / (1 << 23) - 1;
+}
+
+/* Rows of n numbers: kinds of distributions that integers may find hard. */
+enum kind { EVEN, HEAVY, ONE, EQUAL, SIGNS, TINY, ZERO, KINDS };
+
+static float number(enum kind kind, size_t i, size_t j, size_t n)
+{
+	float u = uniform();
+
+	switch (kind) {
+	case EVEN:
+		return u;
+	case HEAVY:
+		return 0.01f * u / (1.001f - fabsf(u));
+	case ONE:		/* all mass in one */
+		return j == i % n ? 3e4f * u : 1e-3f * u;
+	case EQUAL:		/* integers of one size, and all of it used */
+		return (float)(1 + i % 3);
+	case SIGNS:
+		return j % 2 ? 1.7f : -1.7f;
+	case TINY:
+		return 1e-12f * u;
+	default:
+		return 0;
+	}
+}
+
+static struct problem problem_new(size_t m, size_t n, size_t k, enum kind a,
+                                  enum kind b)
+{
+	struct problem p = { m, n, k, mem_array(m * k, sizeof(float), NULL),
+		mem_array(n * k, sizeof(float), NULL),
+		mem_array(m * n, sizeof(float), NULL) };
+	size_t i;
+
+	assert_true(p.a && p.b && p.was);
+	seed = (uint32_t)(m * 31 + n * 7 + k);
+	for (i = 0; i < m * k; i++)
+		p.a[i] = number(a, i / k, i % k, k);
+	for (i = 0; i < n * k; i++)
+		p.b[i] = number(b, i / k, i % k, k);
+	for (i = 0; i < m * n; i++)
+		p.was[i] = uniform();
+	return p;
+}
+
+static void problem_free(struct problem *p)
+{
+	mem_free(p->a);
+	mem_free(p->b);
+	mem_free(p->was);
+}
+
+static float *transposed(const float *v, size_t rows, size_t cols)
+{
+	float *t = mem_array(rows * cols, sizeof(*t), NULL);
+	size_t i;
+
+	assert_non_null(t);
+	for (i = 0; i < rows * cols; i++)
+		t[i % cols * rows + i / cols] = v[i];
+	return t;
+}
+
+/* 0 to 2: processors' own integers with 1, 2 and 3 threads, 3: AVX2's, 4: those
+ * that every processor has, 5: none. NULL: there is no such. */
+enum { DEVICES = 6, NONE = 5 };
+
+static struct dev *device(int which, enum dev_precision precision)
+{
+	struct err e = { 0 };
+	const struct dev_cpu_tc_coarse *table = which == 4 ? &plain_table
+		: which == NONE ? NULL
+		: dev_cpu_tc_coarse_level(which == 3 ? 1 : 3);
+	struct dev *d;
+
+	if (!table && which != NONE)
+		return NULL;
+	d = dev_open("cpu", which < 3 ? which + 1 : 2, &e);
+	assert_non_null(d);
+	((struct dev_cpu *)d)->coarse = table;
+	dev_ops(d)->precision(d, precision);
+	return d;
+}
+
+/* The product by one of the two ops, into memory for mem_free. */
+static float *run(struct dev *d, const struct problem *p, int grad, int add)
+{
+	const struct dev_tc_ops *t = dev_ops(d)->tc;
+	float *out = mem_array(p->m * p->n, sizeof(*out), NULL), *a, *b;
+	struct err e = { 0 };
+	size_t i;
+
+	assert_non_null(out);
+	for (i = 0; i < p->m * p->n; i++)	/* not read where not added */
+		out[i] = add ? p->was[i] : NAN;
+	if (!grad) {
+		assert_int_equal(t->skip_add(d, p->a, p->m, p->k, p->b, p->n, out,
+		                         &e), 0);
+		return out;
+	}
+	a = transposed(p->a, p->m, p->k);
+	b = transposed(p->b, p->n, p->k);
+	assert_int_equal(t->skip_grad(d, a, p->k, p->m, b, p->n, add, out, &e),
+	                 0);
+	mem_free(a);
+	mem_free(b);
+	return out;
+}
+
+static double norm(const float *v, size_t n)
+{
+	double s = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		s += (double)v[i] * v[i];
+	return sqrt(s);
+}
+
+static double scale(const float *v, size_t n)
+{
+	double top = 0, by_norm = norm(v, n) / 45800;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		top = fabs(v[i]) > top ? fabs(v[i]) : top;
+	return fmax(fmax(by_norm, top / 32000), 0x1p-60);
+}
+
+/* What rounding leaves of a . b: half a step in each value, in pieces; and
+ * roundings of f32. */
+static double bound(const float *a, const float *b, size_t k, double was)
+{
+	size_t pieces = (k + PIECE - 1) / PIECE;
+	size_t piece = ((k + pieces - 1) / pieces + 31) / 32 * 32, i;
+	double s = 0, all = 0;
+
+	for (i = 0; i < k; i += piece) {
+		size_t n = k - i < piece ? k - i : piece;
+		double na = norm(a + i, n), nb = norm(b + i, n), by;
+
+		by = 0.51 * sqrt((double)n);
+		s += by * (scale(a + i, n) * nb + scale(b + i, n) * na +
+		           by * scale(a + i, n) * scale(b + i, n));
+		all += na * nb;
+		s += (double)pieces * 0x1p-23 * (4 * all + fabs(was));
+	}
+	return s + 1e-40;
+}
+
+/* Each op on each device against the plain loop. */
+static void check(size_t m, size_t n, size_t k, enum kind a, enum kind b)
+{
+	struct problem p = problem_new(m, n, k, a, b);
+	double *want = calloc(m * n + 1, sizeof(*want)), *left, sum = 0, all = 0;
+	int grad, add, which;
+	size_t i;
+
+	left = calloc(m * n + 1, sizeof(*left));
+	dev_tc_ref_skip_add(p.a, m, k, p.b, n, want);
+	for (i = 0; i < m * n; i++)
+		left[i] = bound(p.a + i / n * k, p.b + i % n * k, k, p.was[i]);
+	for (grad = 0; grad < 2; grad++)
+		for (add = !grad; add < 2; add++) {
+			float *first = NULL;
+
+			for (which = 0; which < NONE; which++) {
+				struct dev *d = device(which, DEV_Q8);
+				float *got;
+
+				if (!d)
+					continue;
+				got = run(d, &p, grad, add);
+				for (i = 0; i < m * n; i++) {
+					double by = got[i] - want[i] -
+						(add ? p.was[i] : 0);
+
+					assert_true(fabs(by) <= left[i]);
+					sum += by * by;
+					all += 1;
+				}
+				if (first)
+					assert_memory_equal(first, got, m * n *
+					                    sizeof(*got));
+				mem_free(first);
+				first = got;
+				dev_free(d);
+			}
+			mem_free(first);
+		}
+	/* what is left of even numbers, of norms sqrt(k / 3), is as a rule
+	 * far less, and more than f32 leaves */
+	if (a == EVEN && b == EVEN && m >= 48 && n >= 48 && k >= 48) {
+		assert_true(sqrt(sum / all) < 1.3e-5 * (double)k / 3);
+		assert_true(sqrt(sum / all) > 1e-6 * (double)k / 3);
+	}
+	free(want);
+	free(left);
+	problem_free(&p);
+}
+
+static void integers_keep_their_bound_at_every_edge(void **state)
+{
+	static const size_t shapes[][3] = {
+		{ 0, 60, 60 }, { 1, 60, 60 }, { 60, 1, 60 }, { 60, 60, 1 },
+		{ 48, 48, 48 }, { 49, 50, 51 }, { 53, 65, 63 }, { 60, 64, 64 },
+		{ 61, 95, 96 }, { 54, 97, 129 }, { 100, 49, 97 },
+		{ 197, 51, 100 }, { 50, 390, 70 }, { 66, 80, 1024 },
+		{ 50, 70, 1025 }, { 49, 53, 2100 },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
+		check(shapes[i][0], shapes[i][1], shapes[i][2], EVEN, EVEN);
+}
+
+static void no_numbers_make_sums_overflow(void **state)
+{
+	static const size_t k[] = { 64, 130, 576, 1023 };
+	size_t i;
+	int a, b;
+
+	(void)state;
+	for (i = 0; i < sizeof(k) / sizeof(k[0]); i++)
+		for (a = 0; a < KINDS; a++)
+			for (b = a; b < KINDS; b++)
+				check(54, 49, k[i], (enum kind)a, (enum kind)b);
+}
+
+static void what_is_not_finite_stays_in_its_row(void **state)
+{
+	static const float bad[] = { NAN, INFINITY, -INFINITY, 0x1p63f, 3e38f };
+	size_t c, i, at = 29;
+	int which, grad, side;
+
+	(void)state;
+	for (c = 0; c < 2 * sizeof(bad) / sizeof(bad[0]); c++)
+		for (which = 0; which < NONE; which++)
+			for (grad = 0; grad < 2; grad++) {
+				struct problem p = problem_new(61, 70, 99, EVEN,
+				                               EVEN);
+				struct dev *d = device(which, DEV_Q8);
+				float *out, nan;
+				uint32_t payload = 0x7fc12345;
+
+				side = c % 2;
+				memcpy(&nan, &payload, sizeof(nan));
+				(side ? p.b : p.a)[at * p.k + 98] =
+					c < 2 ? nan : bad[c / 2];
+				out = d ? run(d, &p, grad, 1) : NULL;
+				for (i = 0; d && i < p.m * p.n; i++)
+					assert_int_equal(isnan(out[i]) != 0,
+						(side ? i % p.n : i / p.n) == at);
+				mem_free(out);
+				dev_free(d);
+				problem_free(&p);
+			}
+}
+
+/* Without integers, or where these are not asked for, it is gemm. */
+static void else_it_is_gemm_to_the_bit(void **state)
+{
+	struct problem p = problem_new(70, 61, 90, EVEN, HEAVY);
+	float *a = transposed(p.a, p.m, p.k), *b = transposed(p.b, p.n, p.k);
+	const size_t m = p.m, n = p.n, k = p.k;
+	struct err e = { 0 };
+	int i, add;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		struct dev *d = device(i == 2 ? NONE : 4, i == 0 ? DEV_NEAR
+		                       : i == 1 ? DEV_EXACT : DEV_Q8);
+		const struct dev_ops *o = dev_ops(d);
+		float *want = mem_array(m * n, sizeof(*want), NULL), *got;
+
+		memcpy(want, p.was, m * n * sizeof(*want));
+		assert_int_equal(o->gemm(d, 0, 1, m, n, k, 1, p.a, k, p.b, k, 1,
+		                         want, n, &e), 0);
+		got = run(d, &p, 0, 1);
+		assert_memory_equal(got, want, m * n * sizeof(*want));
+		mem_free(got);
+		for (add = 0; add < 2; add++) {
+			memcpy(want, p.was, m * n * sizeof(*want));
+			assert_int_equal(o->gemm(d, 1, 0, m, n, k, 1, a, m, b,
+			                         n, (float)add, want, n, &e),
+			                 0);
+			got = run(d, &p, 1, add);
+			assert_memory_equal(got, want, m * n * sizeof(*want));
+			mem_free(got);
+		}
+		mem_free(want);
+		dev_free(d);
+	}
+	mem_free(a);
+	mem_free(b);
+	problem_free(&p);
+}
+
+/* The two plain loops are one product. */
+static void the_gradient_is_that_of_the_product(void **state)
+{
+	struct problem p = problem_new(5, 7, 9, EVEN, EVEN);
+	float *a = transposed(p.a, p.m, p.k), *b = transposed(p.b, p.n, p.k);
+	double one[35] = { 0 }, two[35] = { 0 };
+	size_t i;
+
+	(void)state;
+	dev_tc_ref_skip_add(p.a, p.m, p.k, p.b, p.n, one);
+	dev_tc_ref_skip_grad(a, p.k, p.m, b, p.n, two);
+	for (i = 0; i < 35; i++)
+		assert_true(fabs(one[i] - two[i]) < 1e-12);
+	mem_free(a);
+	mem_free(b);
+	problem_free(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(integers_keep_their_bound_at_every_edge),
+		cmocka_unit_test(no_numbers_make_sums_overflow),
+		cmocka_unit_test(what_is_not_finite_stays_in_its_row),
+		cmocka_unit_test(else_it_is_gemm_to_the_bit),
+		cmocka_unit_test(the_gradient_is_that_of_the_product),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
