@@ -135,8 +135,8 @@ static double add_run(const struct train_plan_in *in,
 		s += add(&op[PLAN_ENCODE], steps, 0, encode, 4 * b * lat,
 		         stream);
 	if (t->skip)
-		s += add(&op[PLAN_SKIP], steps, 4 * b * d * e, matmul,
-		         4 * d * e, stream);
+		s += add(&op[PLAN_SKIP], steps, 4 * b * d * e,
+		         h->peak * h->skip, 4 * d * e, stream);
 	s += add(&op[PLAN_ACTIVE], steps, 2 * b * k * (3 * e + d), matmul,
 	         word * b * k * (3 * e + d), gather);
 	s += add(&op[PLAN_OPTIMISER], steps, 0, matmul,

@@ -48,8 +48,9 @@ struct train_card {
 	double peak, bandwidth;	/* flop/s of dense products, bytes/s */
 	double matmul, encode;	/* shares of peak reached: by products, by the
 				 * encoder's with its choice */
-	double forward;		/* and by the model's: above matmul where rows
-				 * are rounded (DEV_Q8) */
+	double forward, skip;	/* and by the model's and the skip connection's:
+				 * above matmul where these are rounded
+				 * (DEV_Q8) */
 	double stream, gather;	/* shares of bandwidth: long arrays, rows */
 	int half;		/* products read bf16; else f32 */
 	double usd_h;		/* 0: unknown */
@@ -65,8 +66,8 @@ const char *train_card_builtin(size_t *n);
 
 /* Measures this machine: d's own products, encoder, optimiser and gathering, at
  * widths of m and r, by the processor's time, a second or two; the model's
- * products at d's precision, of weights stored as `type`; memory is
- * mem_available's. */
+ * products, of weights stored as `type`, and the skip connection's at d's
+ * precision; memory is mem_available's. */
 int train_card_measure(const struct model_cfg *m, enum dtype type,
                        const struct train_cfg *r, struct dev *d,
                        struct train_card *c, struct err *e);

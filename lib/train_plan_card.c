@@ -70,7 +70,7 @@ static int parse(char *text, const char *from, size_t line,
 		               strlen(word[0]), sizeof(c->name) - 1);
 	*c = (struct train_card){ .memory = v[1] * 0x1p30,
 		.besides = CARD_BESIDES,
-		.peak = v[2] * 1e12, .bandwidth = v[3] * 1e9, .matmul = v[4], .forward = v[4],
+		.peak = v[2] * 1e12, .bandwidth = v[3] * 1e9, .matmul = v[4], .forward = v[4], .skip = v[4],
 		.encode = v[5], .stream = v[6], .gather = v[7],
 		.half = v[8] < 32, .usd_h = v[9] };
 	strcpy(c->name, word[0]);
@@ -127,7 +127,7 @@ struct bench {
 	const struct dev_ops *ops;
 	size_t rows, d_in, d_out, d_mlp, latents, k;
 	enum dtype type;
-	float *x, *g, *enc, *bias, *dec, *mlp, *out;
+	float *x, *g, *enc, *bias, *dec, *mlp, *out, *skip;
 	uint8_t *live;
 	struct dev_tc_codes codes;
 	struct dev_tc_latents l;
@@ -209,6 +209,16 @@ static int decode(struct bench *b)
 	return b->ops->tc->decode(b->d, &b->codes, b->dec, b->d_out, b->g, b->e);
 }
 
+static int skip(struct bench *b)
+{
+	const struct dev_tc_ops *t = b->ops->tc;
+
+	return t->skip_add(b->d, b->x, b->rows, b->d_in, b->skip, b->d_out,
+	                   b->g, b->e) < 0 ? -1
+	       : t->skip_grad(b->d, b->g, b->rows, b->d_out, b->x, b->d_in, 0,
+	                      b->skip, b->e);
+}
+
 static int step(struct bench *b, size_t n_parts)
 {
 	const struct dev_tc_opt o = { .rule = DEV_TC_ADAM, .lr = 1e-6f,
@@ -256,6 +266,7 @@ static int prepare(struct bench *b)
 	b->g = numbers(b, b->rows * b->d_out, 1);
 	b->mlp = numbers(b, b->d_mlp * b->d_in, 1);
 	b->out = numbers(b, b->rows * b->d_mlp, 1);
+	b->skip = numbers(b, b->d_out * b->d_in, 1);
 	b->l = (struct dev_tc_latents){ .n_latents = b->latents,
 		.d_in = b->d_in, .d_out = b->d_out };
 	b->l.enc.w = b->enc = numbers(b, b->latents * b->d_in, 1);
@@ -266,7 +277,8 @@ static int prepare(struct bench *b)
 	b->codes.k = b->k;
 	b->codes.latent = b->ops->alloc(b->d, slots * sizeof(uint32_t), b->e);
 	b->codes.value = b->ops->alloc(b->d, slots * sizeof(float), b->e);
-	if (!ones || !b->x || !b->g || !b->mlp || !b->out || !b->live ||
+	if (!ones || !b->x || !b->g || !b->mlp || !b->out || !b->skip ||
+	    !b->live ||
 	    !b->codes.latent || !b->codes.value ||
 	    zeros(b, b->latents * b->d_in, &b->l.enc) < 0 ||
 	    zeros(b, b->latents, &b->l.bias) < 0 ||
@@ -293,6 +305,7 @@ static void release(struct bench *b)
 	b->ops->release(b->d, b->g);
 	b->ops->release(b->d, b->mlp);
 	b->ops->release(b->d, b->out);
+	b->ops->release(b->d, b->skip);
 	b->ops->release(b->d, b->live);
 	b->ops->release(b->d, b->codes.latent);
 	b->ops->release(b->d, b->codes.value);
@@ -311,7 +324,7 @@ int train_card_measure(const struct model_cfg *m, enum dtype type,
 		.d_out = r->tc.d_out, .d_mlp = m->d_mlp, .type = type,
 		.rows = least(r->batch, ROWS),
 		.latents = least(r->tc.n_latents, LATENTS), .e = e };
-	double linear, model, code, move, gather, some, all, n, active;
+	double linear, model, by_skip, code, move, gather, some, all, n, active;
 	int rc = -1;
 
 	b.k = least(r->tc.k, b.latents);
@@ -322,6 +335,7 @@ int train_card_measure(const struct model_cfg *m, enum dtype type,
 	if ((linear = model = timed(&b, product)) < 0 ||
 	    (b.ops->as_stored(d, type) && b.d_in % dtype_block(type) == 0 &&
 	     (model = timed(&b, product_stored)) < 0) ||
+	    (by_skip = timed(&b, skip)) < 0 ||
 	    (code = timed(&b, encode)) < 0 || (gather = timed(&b, decode)) < 0 ||
 	    (all = timed(&b, step_all)) < 0 || (some = timed(&b, step_none)) < 0)
 		goto done;
@@ -333,6 +347,8 @@ int train_card_measure(const struct model_cfg *m, enum dtype type,
 		.peak = 2 * n * (double)b.d_mlp / linear,
 		.bandwidth = move / some, .matmul = 1,
 		.forward = linear / model, .stream = 1,
+		.skip = 2 * (double)b.d_out / by_skip * linear /
+		        (double)b.d_mlp,
 		.encode = (double)b.latents / code * linear / (double)b.d_mlp,
 		.gather = active * (double)(3 * b.d_out + b.d_in) / gather *
 		          some / move };

@@ -148,7 +148,9 @@ static int put_head(const struct train_plan *p, struct text *t, struct err *e)
 	        c->peak / 1e12, c->half ? "bf16" : "f32", c->bandwidth / 1e9,
 	        c->matmul) < 0 ||
 	    (c->forward != c->matmul &&
-	     put(t, e, "the model's %.3g, ", c->forward) < 0))
+	     put(t, e, "the model's %.3g, ", c->forward) < 0) ||
+	    (c->skip != c->matmul &&
+	     put(t, e, "the skip connection's %.3g, ", c->skip) < 0))
 		return -1;
 	return put(t, e, "encoder %.3g, arrays %.3g, rows %.3g of these\n",
 	           c->encode, c->stream, c->gather);
@@ -296,10 +298,12 @@ json_t *train_plan_json(const struct train_plan *p, struct err *e)
 			limit(&p->op[i])));
 	json_object_set_new(j, "model", json_string(p->in.model->name));
 	json_object_set_new(j, "device", json_pack(
-		"{s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:b,s:f}", "name", c->name,
+		"{s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:b,s:f}",
+		"name", c->name,
 		"bytes", c->memory, "flops", c->peak, "bandwidth",
 		c->bandwidth, "matmul", c->matmul, "forward", c->forward,
-		"encode", c->encode, "stream", c->stream, "gather", c->gather, "bf16", c->half,
+		"skip", c->skip, "encode", c->encode, "stream", c->stream,
+		"gather", c->gather, "bf16", c->half,
 		"usd_h", c->usd_h));
 	json_object_set_new(j, "runs", runs_json(p));
 	json_object_set_new(j, "passes", passes);

@@ -20,7 +20,7 @@ static const struct model_cfg model = {
 };
 static const struct train_card card = {
 	.name = "slow", .memory = 50000, .peak = 1000, .bandwidth = 10000,
-	.matmul = 0.5, .forward = 0.5, .encode = 1, .stream = 0.5,
+	.matmul = 0.5, .forward = 0.5, .skip = 0.5, .encode = 1, .stream = 0.5,
 	.gather = 0.25, .usd_h = 36
 };
 
@@ -104,13 +104,14 @@ static void seconds(void **state)
 	near(p.usd, p.s / 100);
 	train_plan_free(&p);
 
-	/* a model whose products take half of the time */
+	/* a model whose products take half of the time, a skip of 0.625 */
 	fast.forward = 1;
+	fast.skip = 0.8;
 	in.card = &fast;
 	assert_int_equal(train_plan_make(&in, &p, &e), 0);
 	near(p.op[PLAN_FORWARD].s, 4000 * 1312 / 1000.0 +
 	     4000 * 8 * 84 / 5000.0);
-	near(p.op[PLAN_SKIP].s, 200 * 4 * 10 * 64 / 500.0);
+	near(p.op[PLAN_SKIP].s, 200 * 4 * 10 * 64 / 800.0);
 	train_plan_free(&p);
 	in.card = &card;
 
@@ -283,6 +284,7 @@ static void this_machine(void **state)
 	assert_true(c.peak > 1e6 && isfinite(c.peak));
 	assert_true(c.bandwidth > 1e6 && isfinite(c.bandwidth));
 	assert_true(c.encode > 0 && c.gather > 0 && c.memory > 1e6);
+	assert_true(c.skip > 0 && isfinite(c.skip));
 	assert_false(c.half);
 	dev_free(d);
 }
