@@ -117,7 +117,8 @@ struct dev_cpu_tc_coarse {
 	void (*scan)(const struct tc_scan *s);
 
 	/* Columns in the place of rows: of n columns of x [rows, ld], what
-	 * makes wide integers of them, 0 for zeros, and what undoes it. */
+	 * makes wide integers of them and what undoes it; 0 and NaN where they
+	 * are not finite or too large. */
 	void (*measure_columns)(const float *x, size_t ld, size_t rows,
 	                        size_t n, float *factor, float *scale);
 	/* At most TC_CHUNK rows of them, a chunk of each of the groups or
@@ -126,6 +127,8 @@ struct dev_cpu_tc_coarse {
 	                       const float *factor, size_t step, int16_t *out);
 	void (*pack_w_columns)(const float *x, size_t ld, size_t rows, size_t n,
 	                       const float *factor, size_t step, int16_t *out);
+	/* Exact sums of integers, scaled: one product and one multiplication of
+	 * scales a value, the same bytes from every table. */
 	void (*product)(const struct tc_product *p);
 };
 

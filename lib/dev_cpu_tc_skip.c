@@ -22,7 +22,6 @@ enum {
 struct operand {
 	const float *v;		/* [n, k], or as columns [k, n] */
 	size_t n, width, groups;
-	int panel;
 	int16_t *packed;
 	float *factor, *scale;	/* factor: of columns */
 };
