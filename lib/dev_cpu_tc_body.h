@@ -118,23 +118,70 @@ static float body_least(const float *v, size_t n, float at_least)
 	return least;
 }
 
+#if VEC_W == 8
+/* For each mask the lanes that it has, four bits each, from the lowest on. */
+#define LANE(m, i) (((m) >> (i) & 1u) * (i))
+#define AT(m, i) (4 * __builtin_popcount((m) & ((1u << (i)) - 1)))
+#define LANES(m) \
+	(LANE(m, 1) << AT(m, 1) | LANE(m, 2) << AT(m, 2) | \
+	 LANE(m, 3) << AT(m, 3) | LANE(m, 4) << AT(m, 4) | \
+	 LANE(m, 5) << AT(m, 5) | LANE(m, 6) << AT(m, 6) | \
+	 LANE(m, 7) << AT(m, 7))
+#define LANES4(m) LANES(m), LANES((m) + 1), LANES((m) + 2), LANES((m) + 3)
+#define LANES16(m) LANES4(m), LANES4((m) + 4), LANES4((m) + 8), LANES4((m) + 12)
+#define LANES64(m) \
+	LANES16(m), LANES16((m) + 16), LANES16((m) + 32), LANES16((m) + 48)
+static const uint32_t lanes_of[256] = {
+	LANES64(0u), LANES64(64u), LANES64(128u), LANES64(192u)
+};
+
+/* Moves those of candidates [i, i + 16) that m has to n, n <= i; what is behind
+ * them is overwritten, up to i + 16. Returns where the next goes. */
+INLINE size_t keep16(struct tc_pick *p, size_t i, unsigned m, size_t n)
+{
+	for (int u = 0; u < 2; u++, i += 8, m >>= 8) {
+		__m256i order = _mm256_srlv_epi32(_mm256_set1_epi32(
+			(int32_t)lanes_of[m & 255]), _mm256_setr_epi32(0, 4, 8,
+			12, 16, 20, 24, 28));
+		__m256i up = _mm256_loadu_si256((const void *)(p->up + i));
+		__m256i low = _mm256_loadu_si256((const void *)(p->low + i));
+		__m256i at = _mm256_loadu_si256((const void *)(p->at + i));
+
+		_mm256_storeu_si256((void *)(p->up + n),
+			_mm256_permutevar8x32_epi32(up, order));
+		_mm256_storeu_si256((void *)(p->low + n),
+			_mm256_permutevar8x32_epi32(low, order));
+		_mm256_storeu_si256((void *)(p->at + n),
+			_mm256_permutevar8x32_epi32(at, order));
+		n += (unsigned)__builtin_popcount(m & 255);
+	}
+	return n;
+}
+#else
+INLINE size_t keep16(struct tc_pick *p, size_t i, unsigned m, size_t n)
+{
+	size_t j;
+
+	for (; m; m &= m - 1, n++) {
+		j = i + (unsigned)__builtin_ctz(m);
+		p->up[n] = p->up[j];
+		p->low[n] = p->low[j];
+		p->at[n] = p->at[j];
+	}
+	return n;
+}
+#endif
+
 static void body_drop(struct tc_pick *p)
 {
-	size_t i, j, n = 0;
+	size_t i, n = 0;
 	unsigned m;
 
 	for (i = 0; i < p->n; i += 16) {
-		if (i + 16 <= p->n)
-			m = not_below16(load16(p->up + i), p->bar);
-		else
-			m = not_below16(load_tail(p->up + i, p->n - i, 0),
-			                p->bar) & ((1u << (p->n - i)) - 1);
-		for (; m; m &= m - 1, n++) {
-			j = i + (unsigned)__builtin_ctz(m);
-			p->up[n] = p->up[j];
-			p->low[n] = p->low[j];
-			p->at[n] = p->at[j];
-		}
+		m = not_below16(load16(p->up + i), p->bar);
+		if (p->n - i < 16)	/* there is room for 16 */
+			m &= (1u << (p->n - i)) - 1;
+		n = m ? keep16(p, i, m, n) : n;
 	}
 	p->n = n;
 }
