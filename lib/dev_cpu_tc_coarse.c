@@ -112,6 +112,8 @@ static struct tc_side cut_side(struct tc_room *r, const struct tc_cols *c,
 
 	s.wide = tc_cut(r, tc_wide_values(c, rows) * sizeof(*s.wide));
 	s.narrow = tc_cut(r, tc_narrow_bytes(c, rows, panel));
+	s.factor = panel ? NULL : tc_cut(r, tc_factors(c, rows) *
+	                                 sizeof(*s.factor));
 	s.scale = tc_cut(r, rows * sizeof(*s.scale));
 	s.narrow_scale = tc_cut(r, rows * sizeof(*s.narrow_scale));
 	s.off = tc_cut(r, rows * sizeof(*s.off));

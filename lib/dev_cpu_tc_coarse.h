@@ -3,12 +3,12 @@
  * and of 8 bits, and the encoding of many rows by it.
  *
  * Columns are cut into chunks of 32. Some are wide, held in 16 bits, the others
- * narrow, in 8 (dev_cpu_tc_cols.h chooses). A row x [d] is held as integers p
- * with a scale s for the wide ones and p' with s' for the narrow, a latent's w
- * as q, t and q', t':
+ * narrow, in 8 (dev_cpu_tc_cols.h chooses), in blocks of two chunks. A row x [d]
+ * is held as integers p with a scale s for the wide ones and p' with s' F for the
+ * narrow, F an integer of each block's own; a latent's w as q, t and q', t':
  *
- *   x = x^ + a,  x^ = (s p, s' p'),	w = w^ + c,  w^ = (t q, t' q')
- *   |x . w - (s t p . q + s' t' p' . q')|
+ *   x = x^ + a,  x^ = (s p, s' F p'),	w = w^ + c,  w^ = (t q, t' q')
+ *   |x . w - (s t p . q + s' t' sum over blocks of F p' . q')|
  *   	<= |a_n| |w_n| + |x^_n| |c_n| + |a_w| |w_w| + |x^_w| |c_w|
  *
  * (2-norms of the narrow part and the wide, Cauchy-Schwarz). The integer products
@@ -22,14 +22,14 @@
  *   		that it gets p' + B: two products are at most 2 180 90 < 2^15
  *   		together. Sums of a half block start at -B times the sum of
  *   		q' and run modulo 2^16; they end as p' . q', which is at most
- *   		181^2 < 2^15. From there on 32 bits: 2^15 for each 32 columns
- *   		leave room for d <= 2^16.
+ *   		181^2 < 2^15. From there on 32 bits: F times the sum of two is
+ *   		below F 2^16, and all F of a row together are below 2^15.
  *
  * What narrow columns are off by is summed when they are rounded: what a bound
  * of it would leave open is nearly twice as much. With u = 2^-24, and |x| u for
- * each of f x, 1 / f and their product, a row and a latent carry
+ * each of f = g / F, f x, 1 / g and their product, a row and a latent carry
  *
- *   off = 1.002 (|a_n| + 3 u n)
+ *   off = 1.002 (|a_n| + 4 u n)
  *   size = 1.002 (n_n + off)
  *
  * with n and n_n upper bounds of |x| and |x_n| (dev_cpu_tc_norm). Wide columns
@@ -50,7 +50,7 @@
  * The norms' 2^-50 cover what underflows: f, f' <= 2^60.
  *
  * At d = 576 wide columns alone leave 5e-4 |x| |w| open, a hundredth of the
- * products' spread, and hardly more than k candidates. Five sixths in 8 bits
+ * products' spread, and hardly more than k candidates. Nearly all in 8 bits
  * leave 0.4 of it open; dev_cpu_tc_know.h computes the twice as many values that
  * ask for.
  *
@@ -75,6 +75,7 @@
 struct tc_side {
 	int16_t *wide;
 	int8_t *narrow;
+	int16_t *factor;		/* of x's blocks; w has none */
 	float *scale, *narrow_scale;	/* NaN: everything passes */
 	/* For the bounds. off NULL: nobody asks; all columns are wide then,
 	 * and there are wide and scale alone. */
@@ -153,6 +154,12 @@ static inline size_t tc_narrow_bytes(const struct tc_cols *c, size_t rows,
 	       (panel ? rows * c->narrow / 2 * 2 * sizeof(int16_t) : 0);
 }
 
+/* The numbers that are the factors of `rows` rows. */
+static inline size_t tc_factors(const struct tc_cols *c, size_t rows)
+{
+	return rows * c->narrow;	/* one a block, twice */
+}
+
 /* `s` from row `row` on, a group's first. */
 static inline struct tc_side tc_side_at(struct tc_side s,
                                         const struct tc_cols *c, size_t row,
@@ -160,6 +167,8 @@ static inline struct tc_side tc_side_at(struct tc_side s,
 {
 	s.wide += tc_wide_values(c, row);
 	s.narrow += tc_narrow_bytes(c, row, panel);
+	if (!panel)
+		s.factor += tc_factors(c, row);
 	s.scale += row;
 	s.narrow_scale += row;
 	s.off += row;

@@ -7,7 +7,7 @@
 
 #define VEC_W 8
 #define CO_MR 6
-#define CO_NARROW 0.4	/* least time, of 0.2, 0.3, 0.4 and 0.5 */
+#define CO_NARROW 0.4	/* least time, of 0.25, 0.3, 0.4 and 0.5 */
 #define CO_TABLE dev_cpu_tc_coarse_avx2
 #include "dev_cpu_flip.h"
 
@@ -35,8 +35,8 @@ INLINE vf co_bytes(const float *x, float f, int offset, vf *off)
 
 #define co_start(sum, q) ((vi)_mm256_sub_epi16((__m256i)(sum), \
 	_mm256_maddubs_epi16(_mm256_set1_epi8(TC_BYTE), (__m256i)(q))))
-#define co_widen(sum) ((vi)_mm256_madd_epi16((__m256i)(sum), \
-	_mm256_set1_epi16(1)))
+#define co_widen(sum, p) \
+	((vi)_mm256_madd_epi16((__m256i)(sum), (__m256i)(p)))
 
 /* Left to gcc, the sums of a half block become a tree, and the products of a
  * step come before its sums: there are not registers enough for either. A row's

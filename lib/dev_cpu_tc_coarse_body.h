@@ -6,8 +6,8 @@
  * narrow columns defines CO_NARROW (the table's), co_bytes (a chunk as bytes, a
  * number added, and the squares of what they are off by), co_start (takes TC_BYTE
  * times the sums of pairs off), co_narrow (adds a row's products of bytes with
- * both halves of a panel, pairs in 16 bits) and co_widen (sums of two in 32)
- * besides.
+ * both halves of a panel, pairs in 16 bits) and co_widen (sums of two in 32, each
+ * times a factor) besides.
  */
 #ifndef R1_DEV_CPU_TC_COARSE_BODY_H
 #define R1_DEV_CPU_TC_COARSE_BODY_H
@@ -110,6 +110,45 @@ INLINE float co_wide_factor(float sq, float top)
 	return f < 0x1p60f ? f : 0x1p60f;
 }
 
+/* What the narrow integers of columns of these sizes must be apart at least. */
+INLINE float co_unit(struct co_sizes n)
+{
+	float by_top = n.top / TC_BYTE, by_half = sqrtf(n.half) / TC_HALF;
+
+	return by_top > by_half ? by_top : by_half;
+}
+
+/* The sizes of block b. */
+INLINE struct co_sizes co_block(const struct tc_cols *c, size_t b, const float *x)
+{
+	return co_measure(c, c->wide + 2 * b, c->wide + 2 * b + 2, x, 1);
+}
+
+/* What a row's narrow integers are to be apart: all of them in a panel; in a
+ * group a multiple of it, each block's own, up to TC_FACTORS / blocks. sq: the
+ * narrow columns' sum of squares. */
+INLINE float co_narrow_unit(const struct tc_cols *c, const float *x, int panel,
+                            float *sq)
+{
+	size_t blocks = c->narrow / 2, b;
+	struct co_sizes n;
+	float unit = 0;
+
+	if (panel) {
+		n = co_measure(c, c->wide, c->wide + c->narrow, x, 1);
+		*sq = n.sq;
+		return co_unit(n);
+	}
+	for (*sq = 0, b = 0; b < blocks; b++) {
+		n = co_block(c, b, x);
+		*sq += n.sq;
+		unit = co_unit(n) > unit ? co_unit(n) : unit;
+	}
+	/* a bit more, so that no factor is rounded beyond; what rounding of
+	 * values adds is below 2.9 a half block */
+	return unit * (1 + 0x1p-20f) / (float)(TC_FACTORS / (blocks ? blocks : 1));
+}
+
 /* How a row becomes integers: factors, and the scales that undo them. */
 struct co_row {
 	float wide, narrow;	/* 0: it becomes zeros */
@@ -117,24 +156,23 @@ struct co_row {
 };
 
 /* The row behind it, which comes from far away, is asked for meanwhile. */
-static struct co_row co_factors(const struct tc_cols *c, const float *x, int more)
+static struct co_row co_factors(const struct tc_cols *c, const float *x,
+                                int panel, int more)
 {
-	struct co_sizes w, n;
-	float sq, g;
+	struct co_sizes w;
+	float sq, narrow_sq, g;
 	size_t i;
 
 	for (i = 0; more && i < c->d; i += 16)
 		__builtin_prefetch(x + c->d + i);
 	w = co_measure(c, 0, c->wide, x, 0);
-	n = co_measure(c, c->wide, c->wide + c->narrow, x, 1);
-	sq = w.sq + n.sq;
-	g = TC_HALF / sqrtf(n.half);	/* what rounding adds is below 2.9 */
+	g = 1 / co_narrow_unit(c, x, panel, &narrow_sq);
+	sq = w.sq + narrow_sq;
 	if (!(sq < 0x1p120f))
 		return (struct co_row){ 0, 0, NAN, NAN };
-	g = g < TC_BYTE / n.top ? g : TC_BYTE / n.top;
 	return (struct co_row){
 		co_wide_factor(w.sq, w.top), g < 0x1p60f ? g : 0x1p60f,
-		dev_cpu_tc_norm_of(sq), dev_cpu_tc_norm_of(n.sq)
+		dev_cpu_tc_norm_of(sq), dev_cpu_tc_norm_of(narrow_sq)
 	};
 }
 
@@ -179,28 +217,52 @@ INLINE void co_pack_wide(const struct tc_cols *c, const float *x, size_t i0,
 }
 
 #ifdef CO_NARROW
+/* Of block b of a row of x, which is a multiple of the row's unit. */
+INLINE int co_block_factor(const struct tc_cols *c, size_t b, const float *x,
+                           const struct co_row *row)
+{
+	float f = ceilf(co_unit(co_block(c, b, x)) * row->narrow);
+
+	return f > 1 ? (int)f : 1;
+}
+
 /* And as bytes. off: what these are off by, sums of squares of rows. */
 INLINE void co_pack_narrow(const struct tc_cols *c, const float *x, size_t i0,
                            size_t n, const struct co_row *row, size_t width,
-                           int panel, float *off, int8_t *out)
+                           int panel, float *off, int8_t *out,
+                           int16_t *factor)
 {
 	const size_t step = 4 * width;		/* of four columns */
 	size_t lanes = width - i0 < VEC_W ? width - i0 : VEC_W, b, i, k;
-	float t[TC_CHUNK];
+	float t[TC_CHUNK], by[VEC_W];
 	vf r[VEC_W], sq[VEC_W];
 
-	for (i = 0; i < VEC_W; i++)
-		sq[i] = splat(0);
 	for (b = 0; b < c->narrow; b += 2) {
 		int8_t *start = out;
 		vi sum = { 0 };
 
 		out += panel ? step : 0;
+		for (i = i0; i < i0 + VEC_W; i++) {
+			int p = 1;
+
+			if (!panel && i < width) {
+				p = i < n && row[i].narrow > 0 ?
+				    co_block_factor(c, b / 2, x + i * c->d,
+				                    &row[i]) : 0;
+				factor[b * width + 2 * i] =
+					factor[b * width + 2 * i + 1] =
+					(int16_t)p;
+			}
+			by[i - i0] = (float)p;
+			sq[i - i0] = splat(0);
+		}
 		for (k = c->wide + b; k < c->wide + b + 2; k++) {
 			for (i = i0; i < i0 + VEC_W; i++)
 				r[i - i0] = i < n ? co_bytes(co_chunk(c, k, x +
-					i * c->d, t), row[i].narrow, panel ? 0 :
-					TC_BYTE, &sq[i - i0]) : splat(0);
+					i * c->d, t), by[i - i0] > 0 ?
+					row[i].narrow / by[i - i0] : 0,
+					panel ? 0 : TC_BYTE, &sq[i - i0])
+				    : splat(0);
 			flip(r);
 			for (i = 0; i < VEC_W; i++, out += step) {
 				sum = co_start(sum, r[i]);
@@ -209,10 +271,10 @@ INLINE void co_pack_narrow(const struct tc_cols *c, const float *x, size_t i0,
 		}
 		if (panel)
 			memcpy(start + 4 * i0, &sum, 4 * lanes);
+		for (i = 0; i < lanes; i++)
+			for (k = 0; k < VEC_W; k++)
+				off[i0 + i] += by[i] * by[i] * sq[i][k];
 	}
-	for (i = 0; i < lanes; i++)
-		for (k = 0; k < VEC_W; k++)
-			off[i0 + i] += sq[i][k];
 }
 #endif
 
@@ -227,7 +289,7 @@ static void co_put_sizes(const struct tc_cols *c, const struct co_row *row,
 
 	r = r > r0 ? r : r0;
 	off = sqrtf(off) * (1 + 0x1p-10f) / row->narrow;
-	out->off[i] = 1.002f * (off + 3 * 0x1p-24f * row->norm);
+	out->off[i] = 1.002f * (off + 4 * 0x1p-24f * row->norm);
 	out->size[i] = 1.002f * (row->narrow_norm + out->off[i]);
 	out->rest[i] = 1.002f * row->norm * (panel ? r + r0 / 2
 	                                           : r / r0 + 0.5f);
@@ -243,14 +305,14 @@ INLINE void co_pack(const struct tc_cols *c, const float *x, size_t n,
 	for (i = 0; i < width; i++) {
 		row[i] = (struct co_row){ 0, 0, 0, 0 };
 		if (i < n)
-			row[i] = co_factors(c, x + i * c->d, i + 1 < n);
+			row[i] = co_factors(c, x + i * c->d, panel, i + 1 < n);
 	}
 	for (i0 = 0; i0 < width; i0 += VEC_W) {
 		co_pack_wide(c, x, i0, n, row, width, out.wide);
 #ifdef CO_NARROW
 		if (c->narrow)
 			co_pack_narrow(c, x, i0, n, row, width, panel, off,
-			               out.narrow);
+			               out.narrow, out.factor);
 #endif
 	}
 	for (i = 0; i < width && !out.off; i++)
@@ -316,10 +378,11 @@ INLINE void co_sums(size_t chunks, const int16_t *x, const int16_t *w,
 }
 
 #ifdef CO_NARROW
-/* The same of bytes. Before each block `part` bytes at `ahead` and on are asked
- * for: were a panel's first tile to ask for all of the next, 16 tiles would take
- * 6 % longer. */
-INLINE void co_narrow_sums(size_t blocks, const int8_t *x, const int8_t *w,
+/* The same of bytes, a block at a time times the row's factor of it. Before each
+ * block `part` bytes at `ahead` and on are asked for: were a panel's first tile to
+ * ask for all of the next, 16 tiles would take 6 % longer. */
+INLINE void co_narrow_sums(size_t blocks, const int8_t *x,
+                           const int16_t *factor, const int8_t *w,
                            const int8_t *ahead, size_t part,
                            vi acc[CO_MR][2])
 {
@@ -356,9 +419,12 @@ INLINE void co_narrow_sums(size_t blocks, const int8_t *x, const int8_t *w,
 		}
 		_Pragma("GCC unroll 16")
 		for (int i = 0; i < CO_MR; i++) {
-			acc[i][0] += co_widen(sum[i][0]);
-			acc[i][1] += co_widen(sum[i][1]);
+			vi p = co_one(factor + 2 * i);
+
+			acc[i][0] += co_widen(sum[i][0], p);
+			acc[i][1] += co_widen(sum[i][1], p);
 		}
+		factor += 2 * CO_MR;
 	}
 }
 #endif
@@ -440,7 +506,7 @@ INLINE void co_tile(const struct tc_scan *s, size_t group, size_t panel,
 	if (s->cols->narrow) {
 		size_t blocks = s->cols->narrow / 2;
 
-		co_narrow_sums(blocks, x.narrow, w.narrow, w.narrow +
+		co_narrow_sums(blocks, x.narrow, x.factor, w.narrow, w.narrow +
 		               tc_narrow_bytes(s->cols, CO_NR, 1) +
 		               group * blocks * part, part, acc);
 		co_add(acc, x.narrow_scale, w.narrow_scale, 1, v);

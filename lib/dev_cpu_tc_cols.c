@@ -7,7 +7,7 @@
 
 enum {
 	ROWS = 8, LATENTS = 24,	/* looked at: a thousandth of the product */
-	MAX_CHUNKS = TC_MAX_IN / TC_CHUNK
+	MAX_CHUNKS = TC_MAX_IN / TC_CHUNK, MAX_BLOCKS = MAX_CHUNKS / 2
 };
 
 void dev_cpu_tc_cols_wide(struct tc_cols *c, size_t d)
@@ -104,34 +104,48 @@ static double spread(const struct tc_encode *q)
 	return sum / ROWS;
 }
 
-/* Means over n sampled rows of v of the narrow part's norm and of the step its
- * integers are apart, as the narrow part grows chunk by chunk from the last. */
+/* Means over n sampled rows of v of the narrow part's norm and of what rounding
+ * takes, as the narrow part grows block by block from the last. */
 struct part {
-	double norm[MAX_CHUNKS], step[MAX_CHUNKS];	/* of `i + 1` chunks */
+	double norm[MAX_BLOCKS], off[MAX_BLOCKS];	/* of `i + 1` blocks */
 };
 
-static void narrow_parts(const struct tc_cols *c, const float *v, size_t all,
-                         size_t n, struct part *p)
+/* What the integers of a chunk want to be apart; half a block is about a
+ * chunk. */
+static double chunk_step(const float *v, size_t d, size_t chunk)
 {
-	size_t i, j;
+	double top = (double)chunk_top(v, d, chunk) / TC_BYTE;
+	double half = sqrt(chunk_sq(v, d, chunk)) / TC_HALF;
+
+	return top > half ? top : half;
+}
+
+/* `each`: blocks have steps of their own, else all that of the largest. */
+static void narrow_parts(const struct tc_cols *c, const float *v, size_t all,
+                         size_t n, int each, struct part *p)
+{
+	size_t i, j, u;
 
 	memset(p, 0, sizeof(*p));
 	for (j = 0; j < n; j++) {
 		const float *row = v + nth(j, n, all) * c->d;
-		double sq = 0, step = 0, one, of;
+		double sq = 0, off = 0, most = 0, step, one;
 
-		for (i = 0; i < c->wide; i++) {
-			size_t chunk = c->chunk[c->wide - 1 - i];
+		for (i = 0; i < c->wide / 2; i++) {
+			for (step = 0, u = 0; u < 2; u++) {
+				size_t chunk = c->chunk[c->wide - 1 - 2 * i - u];
 
-			one = chunk_sq(row, c->d, chunk);
-			of = (double)chunk_top(row, c->d, chunk) / TC_BYTE;
-			step = of > step ? of : step;
-			/* half a block is about a chunk */
-			of = sqrt(one) / TC_HALF;
-			step = of > step ? of : step;
-			sq += one;
+				one = chunk_step(row, c->d, chunk);
+				step = one > step ? one : step;
+				sq += chunk_sq(row, c->d, chunk);
+			}
+			most = step > most ? step : most;
+			off += TC_BLOCK / 12.0 * step * step;
+			if (!each)
+				off = TC_BLOCK / 12.0 * (double)(i + 1) *
+				      most * most;
 			p->norm[i] += sqrt(sq) / (double)n;
-			p->step[i] += step / (double)n;
+			p->off[i] += sqrt(off) / (double)n;
 		}
 	}
 }
@@ -145,14 +159,13 @@ void dev_cpu_tc_cols_choose(struct tc_cols *c, const struct tc_encode *q,
 
 	dev_cpu_tc_cols_wide(c, q->d_in);
 	sort_chunks(c, q);
-	narrow_parts(c, q->x, q->n, ROWS, &x);
-	narrow_parts(c, q->w, q->n_latents, LATENTS, &w);
-	for (i = 1; i < c->wide; i += 2) {
-		width = sqrt((double)((i + 1) * TC_CHUNK) / 12) *
-		        (x.step[i] * w.norm[i] + x.norm[i] * w.step[i]);
+	narrow_parts(c, q->x, q->n, ROWS, 1, &x);
+	narrow_parts(c, q->w, q->n_latents, LATENTS, 0, &w);
+	for (i = 0; i < c->wide / 2; i++) {
+		width = x.off[i] * w.norm[i] + x.norm[i] * w.off[i];
 		if (!(width <= limit))
 			break;
-		narrow = i + 1;
+		narrow = 2 * (i + 1);
 	}
 	c->wide -= narrow;
 	c->narrow = narrow;

@@ -3,8 +3,8 @@
  *
  * A narrow column costs a bit more than half of what a wide one does, but each
  * opens the bounds (dev_cpu_tc_coarse.h) and with them the way to candidates
- * that must be computed. How far depends on the largest of the narrow values,
- * since it sets the scale of all: of a model's activations a few columns are
+ * that must be computed. How far depends on the largest of the values beside it,
+ * since it sets the scale of a block: of a model's activations a few columns are
  * several times the others, so the chunks with the largest go into 16 bits
  * first. Of a few rows and latents the values' spread over latents and the
  * bounds' expected width are worked out, for rounding errors that are even in
@@ -24,6 +24,7 @@ enum {
 	TC_BLOCK = 2 * TC_CHUNK,
 	TC_BYTE = 90,		/* a narrow integer's largest size */
 	TC_HALF = 177,		/* norm of half a block, before rounding */
+	TC_FACTORS = 32767,	/* of a row's blocks together, at most */
 	TC_MAX_IN = 1 << 16
 };
 

@@ -425,6 +425,15 @@ static void peaks(struct data *a)
 		a->w[i] = i % a->d % 64 < 2 ? 1 - 0.001f * (float)(i % 7) : 0;
 }
 
+/* Blocks of very different sizes. */
+static void graded(struct data *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->n * a->d; i++)
+		a->x[i] *= powf(10, -(float)(i % a->d / TC_BLOCK % 6));
+}
+
 /* One group of rows and some panels, with so many narrow chunks. */
 static void bound(const struct dev_cpu_tc_coarse *f, const struct data *a,
                   size_t narrow, double width)
@@ -446,11 +455,12 @@ static void bound(const struct dev_cpu_tc_coarse *f, const struct data *a,
 	c->wide -= narrow;
 	c->narrow = narrow;
 	x = (struct tc_side){ malloc(tc_wide_values(c, f->mr) * 2 + 1),
-		malloc(tc_narrow_bytes(c, f->mr, 0) + 1), v, v + f->mr,
+		malloc(tc_narrow_bytes(c, f->mr, 0) + 1),
+		malloc(tc_factors(c, f->mr) * 2 + 1), v, v + f->mr,
 		v + 2 * f->mr, v + 3 * f->mr, v + 4 * f->mr };
 	v += 5 * f->mr;
 	w = (struct tc_side){ malloc(tc_wide_values(c, latents) * 2 + 1),
-		malloc(tc_narrow_bytes(c, latents, 1) + 1), v, v + latents,
+		malloc(tc_narrow_bytes(c, latents, 1) + 1), NULL, v, v + latents,
 		v + 2 * latents, v + 3 * latents, v + 4 * latents };
 	f->pack_x(c, a->x, a->n, x);
 	for (i = 0; i < latents; i += f->nr) {
@@ -470,6 +480,7 @@ static void bound(const struct dev_cpu_tc_coarse *f, const struct data *a,
 	free(x.scale);
 	free(x.wide);
 	free(x.narrow);
+	free(x.factor);
 	free(w.wide);
 	free(w.narrow);
 	free(p);
@@ -479,6 +490,7 @@ static void bound(const struct dev_cpu_tc_coarse *f, const struct data *a,
 static void integers_bound_what_they_stand_for(void **state)
 {
 	static const size_t width[] = { 64, 83, 256, 1000 };
+	static void (*const make[])(struct data *) = { graded, one_size, peaks };
 	size_t t, narrow;
 	int which, kind;
 
@@ -489,12 +501,12 @@ static void integers_bound_what_they_stand_for(void **state)
 		    ? ((struct dev_cpu *)dev)->coarse : NULL;
 
 		for (t = 0; f && t < 4; t++)
-		for (kind = 0; kind < 3; kind++) {
+		for (kind = 0; kind < 4; kind++) {
 			struct data a = data_new(f->mr, width[t], 200);
 			size_t chunks = (a.d + TC_CHUNK - 1) / TC_CHUNK;
 
 			if (kind)
-				(kind == 1 ? one_size : peaks)(&a);
+				make[kind - 1](&a);
 			for (narrow = 0; narrow <= chunks; narrow += 2) {
 				/* above and below, both sides */
 				double d = (double)chunks * TC_CHUNK;
@@ -503,7 +515,7 @@ static void integers_bound_what_they_stand_for(void **state)
 
 				if (narrow && !(f->narrow > 0))
 					break;
-				bound(f, &a, narrow, kind ? INFINITY : most +
+				bound(f, &a, narrow, kind > 1 ? INFINITY : most +
 				      (narrow ? 4 * 0.5 / 27 : 0));
 			}
 			data_free(&a);
@@ -519,7 +531,8 @@ static void integers_stay_in_their_bits(void **state)
 	assert_true(46000.0 * 46000.0 < 0x1p31);
 	assert_true(2 * TC_BYTE * TC_BYTE * 2 < 0x1p15);
 	assert_true(pow(TC_HALF + 0.51 * sqrt(TC_BLOCK / 2) + 0.01, 2) < 0x1p15);
-	assert_true(TC_MAX_IN / (TC_BLOCK / 2) * 0x1p15 < 0x1p31);
+	assert_true(TC_FACTORS * 0x1p16 < 0x1p31);
+	assert_true(TC_FACTORS / (TC_MAX_IN / TC_BLOCK) > 1);
 }
 
 static void large_columns_are_wide(void **state)
