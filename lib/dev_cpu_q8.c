@@ -12,8 +12,8 @@
 enum {
 	ROWS = 198,		/* rows of x per item, about: second cache */
 	COLS = 384,		/* rows of a weight per item: a multiple of nr */
-	DEPTH = 24,		/* blocks multiplied at a time: a panel's stay */
-				/* in the first cache */
+	DEPTH = 48,		/* blocks multiplied at a time: those of an */
+				/* item's rows stay there */
 	ROUND_BYTES = 16 << 20,	/* of packed weights, about */
 	MAX_MR = 16, MAX_NR = 32	/* of any table */
 };

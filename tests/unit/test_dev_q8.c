@@ -158,7 +158,7 @@ static void products_are_the_formula(void **state)
 	/* edges of tiles, of items, of rounds; blocks beyond one depth */
 	static const size_t sizes[][3] = {
 		{ 5, 1, 32 }, { 6, 16, 32 }, { 7, 17, 64 }, { 12, 385, 96 },
-		{ 13, 40, 800 }, { 200, 33, 768 }, { 401, 20, 64 }
+		{ 13, 40, 1568 }, { 200, 33, 768 }, { 401, 20, 64 }
 	};
 	size_t i;
 
