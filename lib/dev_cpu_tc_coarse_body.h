@@ -380,7 +380,7 @@ INLINE void co_sums(size_t chunks, const int16_t *x, const int16_t *w,
 #ifdef CO_NARROW
 /* The same of bytes, a block at a time times the row's factor of it. Before each
  * block `part` bytes at `ahead` and on are asked for: were a panel's first tile to
- * ask for all of the next, 16 tiles would take 6 % longer. */
+ * ask for all of the next, 16 tiles would take 3 to 6 % longer. */
 INLINE void co_narrow_sums(size_t blocks, const int8_t *x,
                            const int16_t *factor, const int8_t *w,
                            const int8_t *ahead, size_t part,
