@@ -27,7 +27,8 @@ enum {
 	MM_K = 384,		/* inputs of a block, at most: its panel of a */
 				/* weight stays in the first cache */
 	MM_ROWS = 200,		/* rows of x per item, about: second cache */
-	MM_COLS = 384,		/* rows of a weight per item: a multiple of nr */
+	MM_COLS = 384,		/* rows of a weight per item, at most: a */
+				/* multiple of nr */
 	MM_ROUND_BYTES = 32 << 20	/* of packed weights, about */
 };
 
@@ -56,6 +57,15 @@ size_t dev_cpu_linear_pieces(const struct linear *g, size_t piece)
 	for (i = 0; i < g->count; i++)
 		n += (g->l[i].w->shape[0] + piece - 1) / piece;
 	return n;
+}
+
+size_t dev_cpu_linear_cut(const struct linear *g, size_t most, size_t nr)
+{
+	size_t d_out = g->l->w->shape[0], pieces = (d_out + most - 1) / most;
+	size_t piece = g->count == 1 && pieces ? (d_out + pieces - 1) / pieces
+	                                       : most;
+
+	return (piece + nr - 1) / nr * nr;
 }
 
 /* ---- a few rows ---- */
@@ -213,6 +223,7 @@ struct mm {
 	struct linear g;
 	const struct dev_cpu_mm *mm;
 	size_t k_block;
+	size_t cols;			/* rows of a weight per item */
 	size_t n_groups, group_rows;	/* groups of x's rows; of an item */
 	size_t first, count;		/* pieces of weights in this round */
 	float *left;	/* [k block][group][column][mr] */
@@ -248,7 +259,7 @@ static void mm_right_item(void *ctx, size_t item, int thread)
 	const struct mm *a = ctx;
 	size_t nr = a->mm->nr, d_in = a->g.d_in, j, part, n;
 	const struct dev_linear *l = dev_cpu_linear_piece(&a->g, a->first *
-		(MM_COLS / nr) + item, MM_COLS, MM_COLS / nr, &j, &part);
+		(a->cols / nr) + item, a->cols, a->cols / nr, &j, &part);
 	float *out = a->right + item * d_in * nr;
 	const float *rows;
 
@@ -272,10 +283,10 @@ static void mm_item(void *ctx, size_t item, int thread)
 	size_t g0 = item / a->count * a->group_rows, j, part, k0, k, i;
 	size_t r = g0 * mr, m = a->group_rows * mr;
 	const struct dev_linear *l = dev_cpu_linear_piece(&a->g, a->first +
-		item % a->count, MM_COLS, 1, &j, &part);
+		item % a->count, a->cols, 1, &j, &part);
 	size_t d_out = l->w->shape[0];
-	size_t n = d_out - j < MM_COLS ? d_out - j : MM_COLS;
-	const float *right = a->right + item % a->count * MM_COLS * d_in;
+	size_t n = d_out - j < a->cols ? d_out - j : a->cols;
+	const float *right = a->right + item % a->count * a->cols * d_in;
 	float *out = l->out + r * d_out + j;
 
 	(void)thread;
@@ -296,19 +307,21 @@ static int mm(const struct linear *g, struct err *e)
 	struct dev_cpu *c = g->dev;
 	struct mm a = { .g = *g, .mm = c->mm };
 	size_t mr = a.mm->mr, nr = a.mm->nr, d_in = g->d_in, blocks, bytes;
-	size_t pieces = dev_cpu_linear_pieces(g, MM_COLS), round;
+	size_t pieces, round;
 
+	a.cols = dev_cpu_linear_cut(g, MM_COLS, nr);
+	pieces = dev_cpu_linear_pieces(g, a.cols);
 	blocks = (d_in + MM_K - 1) / MM_K;
 	a.k_block = (d_in + blocks - 1) / blocks;
 	a.n_groups = (g->n + mr - 1) / mr;
 	blocks = (a.n_groups + MM_ROWS / mr - 1) / (MM_ROWS / mr);
 	a.group_rows = (a.n_groups + blocks - 1) / blocks;
-	round = MM_ROUND_BYTES / sizeof(float) / MM_COLS / d_in;
+	round = MM_ROUND_BYTES / sizeof(float) / a.cols / d_in;
 	if (round < 1)
 		round = 1;
 	if (round > pieces)
 		round = pieces;
-	bytes = (a.n_groups * mr + round * MM_COLS) * d_in * sizeof(float);
+	bytes = (a.n_groups * mr + round * a.cols) * d_in * sizeof(float);
 	if (dev_cpu_scratch_need(c, nr * d_in * sizeof(float), e) < 0 ||
 	    mem_grow(&c->packed, &c->packed_cap, bytes / sizeof(*c->packed),
 	             sizeof(*c->packed), e) < 0)
@@ -319,7 +332,7 @@ static int mm(const struct linear *g, struct err *e)
 	               mm_left_range, &a);
 	for (; a.first < pieces; a.first += a.count) {
 		a.count = pieces - a.first < round ? pieces - a.first : round;
-		par_for(c->base.pool, a.count * (MM_COLS / nr), mm_right_item,
+		par_for(c->base.pool, a.count * (a.cols / nr), mm_right_item,
 		        &a);
 		par_for(c->base.pool, blocks * a.count, mm_item, &a);
 	}

@@ -20,6 +20,10 @@ const struct dev_linear *dev_cpu_linear_piece(const struct linear *g,
                                               size_t n_parts, size_t *row,
                                               size_t *part);
 size_t dev_cpu_linear_pieces(const struct linear *g, size_t piece);
+/* How large pieces are to be: at most `most` rows, both multiples of nr; where
+ * all are one weight's about alike, since half of one would leave threads waiting
+ * for the last. */
+size_t dev_cpu_linear_cut(const struct linear *g, size_t most, size_t nr);
 
 /* dev_cpu_q8.c: whether this call is one for rows of 8 bits, and the call. */
 int dev_cpu_q8_fits(const struct linear *g);

@@ -11,7 +11,8 @@
 
 enum {
 	ROWS = 198,		/* rows of x per item, about: second cache */
-	COLS = 384,		/* rows of a weight per item: a multiple of nr */
+	COLS = 384,		/* rows of a weight per item, at most: a */
+				/* multiple of nr */
 	DEPTH = 48,		/* blocks multiplied at a time: those of an */
 				/* item's rows stay there */
 	ROUND_BYTES = 16 << 20,	/* of packed weights, about */
@@ -22,6 +23,7 @@ struct q8 {
 	struct linear g;
 	const struct dev_cpu_q8 *t;
 	size_t blocks;			/* of a row */
+	size_t cols;			/* rows of a weight per item */
 	size_t n_groups, group_rows;	/* groups of x's rows; of an item */
 	size_t first, count;		/* pieces of weights in this round */
 	struct dev_cpu_q8_scale *left_scale;
@@ -70,9 +72,9 @@ static void left_range(void *ctx, size_t first, size_t count)
 static void right_item(void *ctx, size_t item, int thread)
 {
 	const struct q8 *a = ctx;
-	size_t nr = a->t->nr, per = COLS / nr, j, part, n, row_bytes;
+	size_t nr = a->t->nr, per = a->cols / nr, j, part, n, row_bytes;
 	const struct dev_linear *l = dev_cpu_linear_piece(&a->g, a->first * per
-	                                                  + item, COLS, per,
+	                                                  + item, a->cols, per,
 	                                                  &j, &part);
 
 	(void)thread;
@@ -140,10 +142,10 @@ static void product_item(void *ctx, size_t item, int thread)
 	size_t g0 = item / a->count * a->group_rows, g;
 	size_t g1 = g0 + a->group_rows;
 	const struct dev_linear *l = dev_cpu_linear_piece(&a->g, a->first +
-		item % a->count, COLS, 1, &j, &part);
+		item % a->count, a->cols, 1, &j, &part);
 	size_t d_out = l->w->shape[0];
-	size_t n = d_out - j < COLS ? d_out - j : COLS;
-	size_t panel = item % a->count * (COLS / nr);
+	size_t n = d_out - j < a->cols ? d_out - j : a->cols;
+	size_t panel = item % a->count * (a->cols / nr);
 
 	(void)thread;
 	if (g1 > a->n_groups)
@@ -179,19 +181,21 @@ int dev_cpu_q8_linear(const struct linear *g, struct err *e)
 	struct dev_cpu *c = g->dev;
 	struct q8 a = { .g = *g, .t = c->q8, .blocks = g->d_in / Q8_BLOCK };
 	size_t mr = a.t->mr, nr = a.t->nr, d_in = g->d_in, items, round, bytes;
-	size_t pieces = dev_cpu_linear_pieces(g, COLS), left, right;
+	size_t pieces, left, right;
 	uint8_t *at;
 
 	a.n_groups = (g->n + mr - 1) / mr;
 	items = (a.n_groups + ROWS / mr - 1) / (ROWS / mr);
 	a.group_rows = (a.n_groups + items - 1) / items;
-	round = ROUND_BYTES / COLS / d_in;
+	a.cols = dev_cpu_linear_cut(g, COLS, nr);
+	pieces = dev_cpu_linear_pieces(g, a.cols);
+	round = ROUND_BYTES / a.cols / d_in;
 	if (round < 1)
 		round = 1;
 	if (round > pieces)
 		round = pieces;
 	left = a.n_groups * mr;
-	right = round * COLS;
+	right = round * a.cols;
 	/* a byte a value, two floats a block, a unit a row of x; each part
 	 * rounded to 64 */
 	bytes = (left + right) * (d_in + a.blocks * 2 * sizeof(float)) +
@@ -209,7 +213,7 @@ int dev_cpu_q8_linear(const struct linear *g, struct err *e)
 	               &a);
 	for (; a.first < pieces; a.first += a.count) {
 		a.count = pieces - a.first < round ? pieces - a.first : round;
-		par_for(c->base.pool, a.count * (COLS / nr), right_item, &a);
+		par_for(c->base.pool, a.count * (a.cols / nr), right_item, &a);
 		par_for(c->base.pool, items * a.count, product_item, &a);
 	}
 	return 0;

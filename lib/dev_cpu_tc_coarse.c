@@ -100,9 +100,13 @@ static void write_rows(void *ctx, size_t first, size_t n)
  * a row's codes are TopK of its values whoever finds them. */
 static size_t item_groups(size_t groups, int threads)
 {
-	size_t n = groups / ((size_t)threads * ITEMS_PER_THREAD);
+	size_t most = (size_t)threads * MAX_GROUPS;
+	size_t each = (groups + most - 1) / most, n;	/* items of a thread */
 
-	return n < MIN_GROUPS ? MIN_GROUPS : n > MAX_GROUPS ? MAX_GROUPS : n;
+	each = each < ITEMS_PER_THREAD ? ITEMS_PER_THREAD : each;
+	n = each * (size_t)threads;
+	n = (groups + n - 1) / n;
+	return n < MIN_GROUPS ? MIN_GROUPS : n;
 }
 
 static struct tc_side cut_side(struct tc_room *r, const struct tc_cols *c,
