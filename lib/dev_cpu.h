@@ -45,7 +45,25 @@ void dev_cpu_ranges(struct dev_cpu *c, size_t n, size_t grain,
 /* A grain that gives items of about 16k values from rows of row_values. */
 size_t dev_cpu_grain(size_t row_values);
 
-/* dev_cpu_gemm.c: how a result of m rows and n columns is cut into tiles. */
+static inline size_t dev_cpu_div_up(size_t a, size_t b)
+{
+	return a / b + (a % b != 0);
+}
+
+/* Asks for memory that will be wanted, from far away and in no order that a
+ * processor would see by itself. */
+static inline void dev_cpu_fetch(const void *p, size_t bytes)
+{
+	size_t i;
+
+	for (i = 0; i < bytes; i += 64)
+		__builtin_prefetch((const char *)p + i);
+}
+
+/* dev_cpu_gemm.c: n > 0 cut into pieces of at most `max` (or `round`), equal up
+ * to rounding: how large they are. */
+size_t dev_cpu_even_piece(size_t n, size_t max, size_t round);
+/* How a result of m rows and n columns is cut into tiles. */
 struct dev_cpu_cut {
 	size_t max_m, max_n;	/* a tile at most */
 	size_t least;		/* not cut below this to make more tiles */

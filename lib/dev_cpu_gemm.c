@@ -25,17 +25,11 @@ enum {
 /* With BLAS near its peak, whose kernels like multiples of 16. */
 static const struct dev_cpu_cut blas_cut = { 512, 768, 128, 16, 16, 16 };
 
-static size_t div_up(size_t a, size_t b)
+size_t dev_cpu_even_piece(size_t n, size_t max, size_t round)
 {
-	return a / b + (a % b != 0);
-}
+	size_t piece = dev_cpu_div_up(n, dev_cpu_div_up(n, max));
 
-/* n cut into pieces of at most `max` (or `round`), equal up to rounding. */
-static size_t even_piece(size_t n, size_t max, size_t round)
-{
-	size_t piece = div_up(n, div_up(n, max));
-
-	piece = div_up(piece, round) * round;
+	piece = dev_cpu_div_up(piece, round) * round;
 	return piece < n ? piece : n;
 }
 
@@ -45,9 +39,10 @@ void dev_cpu_tile_sizes(const struct dev_cpu_cut *c, size_t m, size_t n,
 	size_t wm = c->max_m, wn = c->max_n;
 
 	for (;;) {
-		*mt = even_piece(m, wm, c->round_m);
-		*nt = even_piece(n, wn, c->round_n);
-		if (div_up(m, *mt) * div_up(n, *nt) >= c->wanted)
+		*mt = dev_cpu_even_piece(m, wm, c->round_m);
+		*nt = dev_cpu_even_piece(n, wn, c->round_n);
+		if (dev_cpu_div_up(m, *mt) * dev_cpu_div_up(n, *nt) >=
+		    c->wanted)
 			return;
 		if (*mt >= *nt && *mt > c->least)
 			wm = *mt / 2;
@@ -115,9 +110,9 @@ static int gemm_run(struct gemm *g, struct err *e)
 		return err_set(e, ERR_RANGE, "matrix product: k %zu or strides "
 		               "%zu %zu %zu above %d", g->k, g->lda, g->ldb,
 		               g->ldc, INT_MAX);
-	g->n_cols = div_up(g->n, g->nt);
-	par_for(g->dev->base.pool, div_up(g->m, g->mt) * g->n_cols, gemm_tile,
-	        g);
+	g->n_cols = dev_cpu_div_up(g->n, g->nt);
+	par_for(g->dev->base.pool, dev_cpu_div_up(g->m, g->mt) * g->n_cols,
+	        gemm_tile, g);
 	return 0;
 }
 
@@ -213,9 +208,9 @@ static int packed_room(struct packed *p, struct err *e)
 	if (!p->mm || (g->beta != 0 && g->beta != 1) || g->m < MM_LEAST ||
 	    g->n < MM_LEAST || g->k < MM_LEAST)
 		return 0;
-	p->n_groups = div_up(g->m, p->mm->mr);
+	p->n_groups = dev_cpu_div_up(g->m, p->mm->mr);
 	left = p->n_groups * p->mm->mr;
-	right = div_up(g->n, p->mm->nr) * p->mm->nr;
+	right = dev_cpu_div_up(g->n, p->mm->nr) * p->mm->nr;
 	if (left + right > MM_BYTES / sizeof(float) / g->k)
 		return 0;
 	if (mem_grow(&c->packed, &c->packed_cap, (left + right) * g->k *
@@ -224,7 +219,7 @@ static int packed_room(struct packed *p, struct err *e)
 		return -1;
 	p->left = (float *)c->packed;
 	p->right = p->left + left * g->k;
-	p->k_block = div_up(g->k, div_up(g->k, MM_K));
+	p->k_block = dev_cpu_div_up(g->k, dev_cpu_div_up(g->k, MM_K));
 	return 1;
 }
 
@@ -236,11 +231,12 @@ static void packed_run(struct packed *p)
 	const struct dev_cpu_cut cut = { 192, 384, 96, 32, mr, nr };
 
 	dev_cpu_tile_sizes(&cut, g->m, g->n, &g->mt, &g->nt);
-	g->n_cols = div_up(g->n, g->nt);
+	g->n_cols = dev_cpu_div_up(g->n, g->nt);
 	dev_cpu_ranges(g->dev, p->n_groups, MM_PACK / mr, left_range, p);
-	dev_cpu_ranges(g->dev, div_up(g->n, nr), MM_PACK / nr, right_range, p);
-	par_for(g->dev->base.pool, div_up(g->m, g->mt) * g->n_cols, packed_tile,
-	        p);
+	dev_cpu_ranges(g->dev, dev_cpu_div_up(g->n, nr), MM_PACK / nr,
+	               right_range, p);
+	par_for(g->dev->base.pool, dev_cpu_div_up(g->m, g->mt) * g->n_cols,
+	        packed_tile, p);
 }
 
 /* ---- the ops ---- */

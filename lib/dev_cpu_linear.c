@@ -61,11 +61,11 @@ size_t dev_cpu_linear_pieces(const struct linear *g, size_t piece)
 
 size_t dev_cpu_linear_cut(const struct linear *g, size_t most, size_t nr)
 {
-	size_t d_out = g->l->w->shape[0], pieces = (d_out + most - 1) / most;
-	size_t piece = g->count == 1 && pieces ? (d_out + pieces - 1) / pieces
-	                                       : most;
+	size_t d_out = g->l->w->shape[0];
 
-	return (piece + nr - 1) / nr * nr;
+	if (g->count > 1 || d_out == 0)
+		return most;
+	return dev_cpu_div_up(dev_cpu_even_piece(d_out, most, nr), nr) * nr;
 }
 
 /* ---- a few rows ---- */

@@ -117,10 +117,9 @@ static void put_tile(const struct q8 *a, size_t group, size_t panel,
 /* Part i of n is asked for. */
 static void fetch(const void *p, size_t bytes, size_t i, size_t n)
 {
-	size_t at = bytes * i / n, end = bytes * (i + 1) / n;
+	size_t at = bytes * i / n;
 
-	for (; at < end; at += 64)
-		__builtin_prefetch((const char *)p + at);
+	dev_cpu_fetch((const char *)p + at, bytes * (i + 1) / n - at);
 }
 
 /* What a group's tile does for the next panel's, of which it is i-th of n: a

@@ -101,11 +101,10 @@ static void write_rows(void *ctx, size_t first, size_t n)
 static size_t item_groups(size_t groups, int threads)
 {
 	size_t most = (size_t)threads * MAX_GROUPS;
-	size_t each = (groups + most - 1) / most, n;	/* items of a thread */
+	size_t each = dev_cpu_div_up(groups, most), n;	/* items of a thread */
 
 	each = each < ITEMS_PER_THREAD ? ITEMS_PER_THREAD : each;
-	n = each * (size_t)threads;
-	n = (groups + n - 1) / n;
+	n = dev_cpu_div_up(groups, each * (size_t)threads);
 	return n < MIN_GROUPS ? MIN_GROUPS : n;
 }
 

@@ -234,35 +234,35 @@ INLINE void co_pack_narrow(const struct tc_cols *c, const float *x, size_t i0,
 {
 	const size_t step = 4 * width;		/* of four columns */
 	size_t lanes = width - i0 < VEC_W ? width - i0 : VEC_W, b, i, k;
-	float t[TC_CHUNK], by[VEC_W];
-	vf r[VEC_W], sq[VEC_W];
+	float t[TC_CHUNK], f[VEC_W];
+	vf r[VEC_W], sq[VEC_W], all[VEC_W];
 
+	for (i = 0; i < VEC_W; i++) {
+		f[i] = i < lanes ? row[i0 + i].narrow : 0;
+		all[i] = splat(0);
+	}
 	for (b = 0; b < c->narrow; b += 2) {
 		int8_t *start = out;
 		vi sum = { 0 };
 
 		out += panel ? step : 0;
-		for (i = i0; i < i0 + VEC_W; i++) {
-			int p = 1;
+		for (i = 0; i < VEC_W; i++)
+			sq[i] = splat(0);
+		for (i = i0; !panel && i < i0 + lanes; i++) {
+			int16_t *p = factor + b * width + 2 * i;
 
-			if (!panel && i < width) {
-				p = i < n && row[i].narrow > 0 ?
-				    co_block_factor(c, b / 2, x + i * c->d,
-				                    &row[i]) : 0;
-				factor[b * width + 2 * i] =
-					factor[b * width + 2 * i + 1] =
-					(int16_t)p;
-			}
-			by[i - i0] = (float)p;
-			sq[i - i0] = splat(0);
+			p[0] = p[1] = 0;
+			if (!(row[i].narrow > 0))
+				continue;
+			p[0] = p[1] = (int16_t)co_block_factor(c, b / 2, x +
+				i * c->d, &row[i]);
+			f[i - i0] = row[i].narrow / p[0];
 		}
 		for (k = c->wide + b; k < c->wide + b + 2; k++) {
 			for (i = i0; i < i0 + VEC_W; i++)
 				r[i - i0] = i < n ? co_bytes(co_chunk(c, k, x +
-					i * c->d, t), by[i - i0] > 0 ?
-					row[i].narrow / by[i - i0] : 0,
-					panel ? 0 : TC_BYTE, &sq[i - i0])
-				    : splat(0);
+					i * c->d, t), f[i - i0], panel ? 0 :
+					TC_BYTE, &sq[i - i0]) : splat(0);
 			flip(r);
 			for (i = 0; i < VEC_W; i++, out += step) {
 				sum = co_start(sum, r[i]);
@@ -271,10 +271,15 @@ INLINE void co_pack_narrow(const struct tc_cols *c, const float *x, size_t i0,
 		}
 		if (panel)
 			memcpy(start + 4 * i0, &sum, 4 * lanes);
-		for (i = 0; i < lanes; i++)
-			for (k = 0; k < VEC_W; k++)
-				off[i0 + i] += by[i] * by[i] * sq[i][k];
+		for (i = 0; i < lanes; i++) {
+			float by = panel ? 1 : factor[b * width + 2 * (i0 + i)];
+
+			all[i] += sq[i] * splat(by * by);
+		}
 	}
+	for (i = 0; i < lanes; i++)
+		for (k = 0; k < VEC_W; k++)
+			off[i0 + i] += all[i][k];
 }
 #endif
 

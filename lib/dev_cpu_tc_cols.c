@@ -110,12 +110,12 @@ struct part {
 	double norm[MAX_BLOCKS], off[MAX_BLOCKS];	/* of `i + 1` blocks */
 };
 
-/* What the integers of a chunk want to be apart; half a block is about a
- * chunk. */
-static double chunk_step(const float *v, size_t d, size_t chunk)
+/* What the integers of a chunk with this sum of squares want to be apart; half a
+ * block is about a chunk. */
+static double chunk_step(const float *v, size_t d, size_t chunk, double sq)
 {
 	double top = (double)chunk_top(v, d, chunk) / TC_BYTE;
-	double half = sqrt(chunk_sq(v, d, chunk)) / TC_HALF;
+	double half = sqrt(sq) / TC_HALF;
 
 	return top > half ? top : half;
 }
@@ -135,9 +135,10 @@ static void narrow_parts(const struct tc_cols *c, const float *v, size_t all,
 			for (step = 0, u = 0; u < 2; u++) {
 				size_t chunk = c->chunk[c->wide - 1 - 2 * i - u];
 
-				one = chunk_step(row, c->d, chunk);
+				one = chunk_sq(row, c->d, chunk);
+				sq += one;
+				one = chunk_step(row, c->d, chunk, one);
 				step = one > step ? one : step;
-				sq += chunk_sq(row, c->d, chunk);
 			}
 			most = step > most ? step : most;
 			off += TC_BLOCK / 12.0 * step * step;

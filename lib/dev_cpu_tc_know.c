@@ -36,7 +36,7 @@ static size_t list_rows(const struct tc_encode *q)
 	size_t near = NEAR_BYTES / (sizeof(float) * q->d_in);
 	size_t threads = (size_t)par_threads(q->dev->base.pool), n;
 
-	n = ((near < q->n ? near : q->n) + threads - 1) / threads;
+	n = dev_cpu_div_up(near < q->n ? near : q->n, threads);
 	return n < MIN_ROWS ? MIN_ROWS : n;
 }
 
@@ -112,14 +112,14 @@ static void list_values(const struct know *g, const struct list *l, size_t j,
                         size_t end)
 {
 	const struct tc_encode *q = g->q;
-	size_t d = q->d_in, i, c, next;
+	size_t d = q->d_in, i, next;
 
 	for (j = first_open(l, j, end); j < end; j = next) {
 		const float *w = q->w + j * d;
 
 		next = first_open(l, j + 1, end);
-		for (c = 0; next < end && c < d; c += 64 / sizeof(*w))
-			__builtin_prefetch(q->w + next * d + c);
+		if (next < end)
+			dev_cpu_fetch(q->w + next * d, d * sizeof(*w));
 		for (i = l->start[j]; i < l->start[j + 1]; i++) {
 			struct open o = l->open[i];
 			struct tc_pick *p = &g->pick[o.row];
@@ -133,7 +133,7 @@ static void list_values(const struct know *g, const struct list *l, size_t j,
 
 static size_t blocks(const struct tc_encode *q)
 {
-	return (q->n_latents + LATENTS - 1) / LATENTS;
+	return dev_cpu_div_up(q->n_latents, LATENTS);
 }
 
 static void values(void *ctx, size_t item, int thread)
@@ -156,7 +156,7 @@ static void know_open(struct know *g, int sure)
 	struct par *pool = g->q->dev->base.pool;
 
 	g->sure = sure;
-	par_for(pool, (g->end - g->first + g->rows - 1) / g->rows, order, g);
+	par_for(pool, dev_cpu_div_up(g->end - g->first, g->rows), order, g);
 	par_for(pool, blocks(g->q), values, g);
 }
 

@@ -173,16 +173,12 @@ static int raise(const struct tc_encode *q, struct tc_pick *p)
 	return 1;
 }
 
-/* Asks for row i of w if it will be wanted: it comes from far away, and is too
- * short for a processor to see a stream in it. */
+/* Asks for row i of w if it will be wanted. */
 static void fetch(const struct tc_encode *q, const struct tc_pick *p, size_t i)
 {
-	const float *w = q->w + p->at[i] * q->d_in;
-	size_t j;
-
 	if (!(p->low[i] == p->up[i]))
-		for (j = 0; j < q->d_in; j += 64 / sizeof(*w))
-			__builtin_prefetch(w + j);
+		dev_cpu_fetch(q->w + p->at[i] * q->d_in, q->d_in *
+		              sizeof(*q->w));
 }
 
 /* Computes what is not known yet; where the bounds meet the value is. */

@@ -39,11 +39,6 @@ struct skip {
 	int add;
 };
 
-static size_t div_up(size_t a, size_t b)
-{
-	return a / b + (a % b != 0);
-}
-
 static size_t group_values(const struct skip *s, const struct operand *o)
 {
 	return tc_wide_values(&s->cols, o->width);
@@ -71,7 +66,7 @@ static void pack_group(void *ctx, size_t item, int thread)
 static void measure(void *ctx, size_t item, int thread)
 {
 	const struct skip *s = ctx;
-	size_t a_items = div_up(s->a.n, COLUMNS);
+	size_t a_items = dev_cpu_div_up(s->a.n, COLUMNS);
 	int b = item >= a_items;
 	const struct operand *o = b ? &s->b : &s->a;
 	size_t j = (b ? item - a_items : item) * COLUMNS;
@@ -120,18 +115,18 @@ static void run_piece(struct skip *s)
 	size_t i;
 
 	s->cols.d = s->k;
-	s->cols.wide = div_up(s->length, TC_CHUNK);
+	s->cols.wide = dev_cpu_div_up(s->length, TC_CHUNK);
 	s->cols.narrow = 0;
 	for (i = 0; i < s->cols.wide; i++)
 		s->cols.chunk[i] = (uint16_t)(s->first / TC_CHUNK + i);
 	if (s->columns) {
-		par_for(pool, div_up(s->a.n, COLUMNS) + div_up(s->b.n, COLUMNS),
-		        measure, s);
+		par_for(pool, dev_cpu_div_up(s->a.n, COLUMNS) +
+		        dev_cpu_div_up(s->b.n, COLUMNS), measure, s);
 		par_for(pool, 2 * s->cols.wide, pack_chunk, s);
 	} else {
 		par_for(pool, s->a.groups + s->b.groups, pack_group, s);
 	}
-	par_for(pool, div_up(s->a.n, s->mt) * s->tiles, tile, s);
+	par_for(pool, dev_cpu_div_up(s->a.n, s->mt) * s->tiles, tile, s);
 }
 
 static void cut_operand(struct tc_room *r, struct operand *o, size_t piece)
@@ -152,8 +147,8 @@ static int skip_room(struct skip *s, size_t piece, struct err *e)
 
 	s->a.width = s->table->mr;
 	s->b.width = s->table->nr;
-	s->a.groups = div_up(s->a.n, s->a.width);
-	s->b.groups = div_up(s->b.n, s->b.width);
+	s->a.groups = dev_cpu_div_up(s->a.n, s->a.width);
+	s->b.groups = dev_cpu_div_up(s->b.n, s->b.width);
 	if (s->a.n + s->b.n > MOST_BYTES / sizeof(int16_t) / piece)
 		return 0;
 	cut_operand(&room, &s->a, piece);
@@ -172,19 +167,20 @@ static int in_integers(struct skip *s, struct err *e)
 {
 	size_t m = s->a.n, n = s->b.n, piece;
 	struct dev_cpu_cut cut = { 192, 384, 96, TILES_PER_THREAD *
-		(size_t)par_threads(s->dev->base.pool), s->table ? s->table->mr
-		: 1, s->table ? s->table->nr : 1 };
+		(size_t)par_threads(s->dev->base.pool), 0, 0 };
 	int rc;
 
 	if (s->dev->precision != DEV_Q8 || !s->table || m < LEAST ||
 	    n < LEAST || s->k < LEAST || s->k > TC_MAX_IN)
 		return 0;
-	piece = div_up(s->k, div_up(s->k, PIECE));
-	piece = div_up(piece, TC_CHUNK) * TC_CHUNK;
+	piece = dev_cpu_div_up(s->k, dev_cpu_div_up(s->k, PIECE));
+	piece = dev_cpu_div_up(piece, TC_CHUNK) * TC_CHUNK;
 	if ((rc = skip_room(s, piece, e)) <= 0)
 		return rc;
+	cut.round_m = s->a.width;
+	cut.round_n = s->b.width;
 	dev_cpu_tile_sizes(&cut, m, n, &s->mt, &s->nt);
-	s->tiles = div_up(n, s->nt);
+	s->tiles = dev_cpu_div_up(n, s->nt);
 	for (s->first = 0; s->first < s->k; s->first += piece) {
 		s->length = s->k - s->first < piece ? s->k - s->first : piece;
 		run_piece(s);

@@ -15,13 +15,15 @@
 #include "dev_tc_ref.h"
 #include "mem.h"
 #include "coarse_cases.h"
+#include "norm.h"
 
 enum { PIECE = 1024 };		/* dev_cpu_tc_skip.c's, at most */
 
-/* One product: out [m, n] (+)= a b^T over k values, a [m, k] and b [n, k]. */
+/* One product: out [m, n] (+)= a b^T over k values, a [m, k] and b [n, k]; these
+ * transposed, too. */
 struct problem {
 	size_t m, n, k;
-	float *a, *b, *was;
+	float *a, *b, *was, *a_t, *b_t;
 };
 
 static uint32_t seed;
@@ -57,32 +59,6 @@ static float number(enum kind kind, size_t i, size_t j, size_t n)
 	}
 }
 
-static struct problem problem_new(size_t m, size_t n, size_t k, enum kind a,
-                                  enum kind b)
-{
-	struct problem p = { m, n, k, mem_array(m * k, sizeof(float), NULL),
-		mem_array(n * k, sizeof(float), NULL),
-		mem_array(m * n, sizeof(float), NULL) };
-	size_t i;
-
-	assert_true(p.a && p.b && p.was);
-	seed = (uint32_t)(m * 31 + n * 7 + k);
-	for (i = 0; i < m * k; i++)
-		p.a[i] = number(a, i / k, i % k, k);
-	for (i = 0; i < n * k; i++)
-		p.b[i] = number(b, i / k, i % k, k);
-	for (i = 0; i < m * n; i++)
-		p.was[i] = uniform();
-	return p;
-}
-
-static void problem_free(struct problem *p)
-{
-	mem_free(p->a);
-	mem_free(p->b);
-	mem_free(p->was);
-}
-
 static float *transposed(const float *v, size_t rows, size_t cols)
 {
 	float *t = mem_array(rows * cols, sizeof(*t), NULL);
@@ -93,6 +69,44 @@ static float *transposed(const float *v, size_t rows, size_t cols)
 		t[i % cols * rows + i / cols] = v[i];
 	return t;
 }
+
+static struct problem problem_new(size_t m, size_t n, size_t k, enum kind a,
+                                  enum kind b)
+{
+	struct problem p = { m, n, k, mem_array(m * k, sizeof(float), NULL),
+		mem_array(n * k, sizeof(float), NULL),
+		mem_array(m * n, sizeof(float), NULL), NULL, NULL };
+	size_t i;
+
+	assert_true(p.a && p.b && p.was);
+	seed = (uint32_t)(m * 31 + n * 7 + k);
+	for (i = 0; i < m * k; i++)
+		p.a[i] = number(a, i / k, i % k, k);
+	for (i = 0; i < n * k; i++)
+		p.b[i] = number(b, i / k, i % k, k);
+	for (i = 0; i < m * n; i++)
+		p.was[i] = uniform();
+	p.a_t = transposed(p.a, m, k);
+	p.b_t = transposed(p.b, n, k);
+	return p;
+}
+
+static void problem_free(struct problem *p)
+{
+	mem_free(p->a);
+	mem_free(p->b);
+	mem_free(p->was);
+	mem_free(p->a_t);
+	mem_free(p->b_t);
+}
+
+/* Puts a number into the last column of a's or b's row i. */
+static void problem_spoil(struct problem *p, int in_b, size_t i, float v)
+{
+	(in_b ? p->b : p->a)[i * p->k + p->k - 1] = v;
+	(in_b ? p->b_t : p->a_t)[(p->k - 1) * (in_b ? p->n : p->m) + i] = v;
+}
+
 
 /* 0 to 2: processors' own integers with 1, 2 and 3 threads, 3: AVX2's, 4: those
  * that every processor has, 5: none. NULL: there is no such. */
@@ -119,40 +133,23 @@ static struct dev *device(int which, enum dev_precision precision)
 static float *run(struct dev *d, const struct problem *p, int grad, int add)
 {
 	const struct dev_tc_ops *t = dev_ops(d)->tc;
-	float *out = mem_array(p->m * p->n, sizeof(*out), NULL), *a, *b;
+	float *out = mem_array(p->m * p->n, sizeof(*out), NULL);
 	struct err e = { 0 };
 	size_t i;
 
 	assert_non_null(out);
 	for (i = 0; i < p->m * p->n; i++)	/* not read where not added */
 		out[i] = add ? p->was[i] : NAN;
-	if (!grad) {
-		assert_int_equal(t->skip_add(d, p->a, p->m, p->k, p->b, p->n, out,
-		                         &e), 0);
-		return out;
-	}
-	a = transposed(p->a, p->m, p->k);
-	b = transposed(p->b, p->n, p->k);
-	assert_int_equal(t->skip_grad(d, a, p->k, p->m, b, p->n, add, out, &e),
-	                 0);
-	mem_free(a);
-	mem_free(b);
+	assert_int_equal(grad ? t->skip_grad(d, p->a_t, p->k, p->m, p->b_t,
+	                                     p->n, add, out, &e)
+	                      : t->skip_add(d, p->a, p->m, p->k, p->b, p->n,
+	                                    out, &e), 0);
 	return out;
-}
-
-static double norm(const float *v, size_t n)
-{
-	double s = 0;
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		s += (double)v[i] * v[i];
-	return sqrt(s);
 }
 
 static double scale(const float *v, size_t n)
 {
-	double top = 0, by_norm = norm(v, n) / 45800;
+	double top = 0, by_norm = norm_of(v, n) / 45800;
 	size_t i;
 
 	for (i = 0; i < n; i++)
@@ -170,7 +167,7 @@ static double bound(const float *a, const float *b, size_t k, double was)
 
 	for (i = 0; i < k; i += piece) {
 		size_t n = k - i < piece ? k - i : piece;
-		double na = norm(a + i, n), nb = norm(b + i, n), by;
+		double na = norm_of(a + i, n), nb = norm_of(b + i, n), by;
 
 		by = 0.51 * sqrt((double)n);
 		s += by * (scale(a + i, n) * nb + scale(b + i, n) * na +
@@ -279,8 +276,8 @@ static void what_is_not_finite_stays_in_its_row(void **state)
 
 				side = c % 2;
 				memcpy(&nan, &payload, sizeof(nan));
-				(side ? p.b : p.a)[at * p.k + 98] =
-					c < 2 ? nan : bad[c / 2];
+				problem_spoil(&p, side, at, c < 2 ? nan :
+				              bad[c / 2]);
 				out = d ? run(d, &p, grad, 1) : NULL;
 				for (i = 0; d && i < p.m * p.n; i++)
 					assert_int_equal(isnan(out[i]) != 0,
@@ -295,7 +292,6 @@ static void what_is_not_finite_stays_in_its_row(void **state)
 static void else_it_is_gemm_to_the_bit(void **state)
 {
 	struct problem p = problem_new(70, 61, 90, EVEN, HEAVY);
-	float *a = transposed(p.a, p.m, p.k), *b = transposed(p.b, p.n, p.k);
 	const size_t m = p.m, n = p.n, k = p.k;
 	struct err e = { 0 };
 	int i, add;
@@ -315,8 +311,8 @@ static void else_it_is_gemm_to_the_bit(void **state)
 		mem_free(got);
 		for (add = 0; add < 2; add++) {
 			memcpy(want, p.was, m * n * sizeof(*want));
-			assert_int_equal(o->gemm(d, 1, 0, m, n, k, 1, a, m, b,
-			                         n, (float)add, want, n, &e),
+			assert_int_equal(o->gemm(d, 1, 0, m, n, k, 1, p.a_t,
+			                         m, p.b_t, n, (float)add, want, n, &e),
 			                 0);
 			got = run(d, &p, 1, add);
 			assert_memory_equal(got, want, m * n * sizeof(*want));
@@ -325,8 +321,6 @@ static void else_it_is_gemm_to_the_bit(void **state)
 		mem_free(want);
 		dev_free(d);
 	}
-	mem_free(a);
-	mem_free(b);
 	problem_free(&p);
 }
 
@@ -334,17 +328,14 @@ static void else_it_is_gemm_to_the_bit(void **state)
 static void the_gradient_is_that_of_the_product(void **state)
 {
 	struct problem p = problem_new(5, 7, 9, EVEN, EVEN);
-	float *a = transposed(p.a, p.m, p.k), *b = transposed(p.b, p.n, p.k);
 	double one[35] = { 0 }, two[35] = { 0 };
 	size_t i;
 
 	(void)state;
 	dev_tc_ref_skip_add(p.a, p.m, p.k, p.b, p.n, one);
-	dev_tc_ref_skip_grad(a, p.k, p.m, b, p.n, two);
+	dev_tc_ref_skip_grad(p.a_t, p.k, p.m, p.b_t, p.n, two);
 	for (i = 0; i < 35; i++)
 		assert_true(fabs(one[i] - two[i]) < 1e-12);
-	mem_free(a);
-	mem_free(b);
 	problem_free(&p);
 }
 

@@ -12,6 +12,7 @@
 
 #include "mem.h"
 #include "model.h"
+#include "norm.h"
 #include "par.h"
 #include "smollm2_cases.h"
 
@@ -62,15 +63,6 @@ static double number(const json_t *list, size_t i)
 	return json_number_value(json_array_get(list, i));
 }
 
-static double norm(const float *x, size_t n)
-{
-	double s = 0;
-
-	while (n-- > 0)
-		s += (double)x[n] * x[n];
-	return sqrt(s);
-}
-
 /* The golden norms have six digits. */
 static int check_norms(void *ctx, int layer, const float *x, float *y, size_t n,
                        struct err *err)
@@ -85,9 +77,9 @@ static int check_norms(void *ctx, int layer, const float *x, float *y, size_t n,
 	(void)err;
 	assert_int_equal(json_array_size(in), n);
 	for (i = 0; i < n; i++) {
-		assert_true(fabs(norm(x + i * d, d) / number(in, i) - 1) <
+		assert_true(fabs(norm_of(x + i * d, d) / number(in, i) - 1) <
 		            1e-4);
-		assert_true(fabs(norm(y + i * d, d) / number(out, i) - 1) <
+		assert_true(fabs(norm_of(y + i * d, d) / number(out, i) - 1) <
 		            1e-4);
 	}
 	return 0;
@@ -193,7 +185,7 @@ static int add_off(void *ctx, int layer, const float *x, float *y, size_t n,
 	(void)err;
 	for (k = 0; k < 2; k++)
 		for (i = 0; i < n; i++, o->n++)
-			o->sum += fabs(norm((k ? y : x) + i * d, d) / number(
+			o->sum += fabs(norm_of((k ? y : x) + i * d, d) / number(
 				json_array_get(json_object_get(o->prompt,
 				key[k]), (size_t)layer), i) - 1);
 	return 0;

@@ -11,6 +11,7 @@
 
 #include "dev_tc.h"
 #include "mem.h"
+#include "norm.h"
 #include "train.h"
 #include "train_cases.h"
 #include "train_impl.h"
@@ -317,16 +318,6 @@ static void quiet_latents_are_raised(void **state)
 			assert_true(fabs(r.t->bias.w[3] - want) < 0.5);
 			run_close(&r);
 		}
-}
-
-static double norm_of(const float *v, size_t n)
-{
-	double sq = 0;
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		sq += (double)v[i] * v[i];
-	return sqrt(sq);
 }
 
 /* Whether the encoder row points to one of the batch's inputs. */
