@@ -1,7 +1,7 @@
 #!/bin/bash
 # Training: the encoder's and the step's rate beside the machine's sgemm, and
-# tctrain beside sparsify on SmolLM2, one layer and all of them, Adam, k 32, 512
-# tokens a step, the same threads, loading, first steps and saving not counted. CELLS
+# tctrain beside sparsify on SmolLM2, one layer and all of them, Adam, k 32, BATCH
+# (512) tokens a step, the same threads, loading, first steps and saving not counted. CELLS
 # (LAYERS:EXPANSION[:PRECISION of the model's pass]) says which; sparsify wants 10 GB for all
 # layers at 32, and is asked once where two cells differ in precision alone.
 # ORACLE_PYTHON names sparsify's Python; CPUTIME=1: see tests/lib/trainbench.sh.
@@ -26,9 +26,9 @@ for s in sys.stdin:
     sys.stdout.buffer.write(struct.pack(f"<{len(v)}I", *v))' <"$scratch/lists" >"$scratch/ids"
 theirs() {	# LAYERS TOKENS EXPANSION -> tokens/s
 	head -c $(($2 * 4)) "$scratch/ids" >"$scratch/some"
-	local n=$(($2 - 512))	# without the first step
+	local n=$(($2 - batch))	# without the first step
 	read -r _ wall cpu < <(cd "$scratch" && THREADS=$threads OMP_NUM_THREADS=$threads TMPDIR=$scratch "$ORACLE_PYTHON" \
-		"$ROOT/tests/bench/train_sparsify.py" "$model" "$scratch/some" "$1" "$3" 32 512 $ctx 2>"$scratch/log" | grep '^seconds')
+		"$ROOT/tests/bench/train_sparsify.py" "$model" "$scratch/some" "$1" "$3" 32 "$batch" $ctx 2>"$scratch/log" | grep '^seconds')
 	[ "${wall-}" ] || return 1
 	if [ "${CPUTIME-}" ]; then rate "$n" "$cpu / $threads"; else rate "$n" "$wall"; fi
 }
@@ -41,7 +41,7 @@ for cell in ${CELLS:-15:8 all:8 all:8:q8 all:32 all:32:q8}; do
 		line "train.tctrain $cell" "$a tok/s" - - - 'ORACLE_PYTHON not given: sparsify left out'
 		continue
 	fi
-	[ "$asked" = "$layers:$x" ] || b=$(theirs "$layers" "$([ "$layers" = all ] && echo 1536 || echo 4608)" "$x") ||
+	[ "$asked" = "$layers:$x" ] || b=$(theirs "$layers" $((batch * $([ "$layers" = all ] && echo 3 || echo 9))) "$x") ||
 		{ echo '# sparsify failed:'; tail -n 3 "$scratch/log" | sed 's/^/# /'; continue; }
 	asked=$layers:$x
 	line "train.tctrain $cell" "$a tok/s" "$b tok/s" "$(awk "BEGIN { printf \"%.1f\", $a / $b }")" \

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # trainbench.sh, sourced by the benchmarks of training: tctrain's rate on SmolLM2,
-# Adam, 512 tokens a step, on random ids in sequences of 256. It sets model, ctx,
+# Adam, BATCH (512) tokens a step, on random ids in sequences of 256. It sets model, ctx,
 # threads and scratch (removed at exit); ends the benchmark without a model.
 # With CPUTIME=1 rates are tokens per second of processor time over the number
 # of threads, loading and saving included: for a machine that has other things to
@@ -12,6 +12,7 @@ scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 threads=${THREADS:-$(nproc)}
 ctx=256
+batch=${BATCH:-512}
 
 line() { printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$@"; }
 rate() { awk "BEGIN { printf \"%.0f\", $1 / ($2) }"; }
@@ -29,7 +30,7 @@ train_begin() {	# model and tokens
 
 train_rate() {	# LAYERS TOKENS EXPANSION K THREADS [PRECISION] -> tokens/s
 	local TIMEFORMAT='%U %S' cpu
-	cpu=$( { time "$BIN/tctrain" --model "$model" --layers "$1" -x "$3" -k "$4" -b 512 -n "$2" --start-tokens 2048 --end-tokens 0 \
+	cpu=$( { time "$BIN/tctrain" --model "$model" --layers "$1" -x "$3" -k "$4" -b "$batch" -n "$2" --start-tokens 2048 --end-tokens 0 \
 		--skip 0 --save-every 0 --threads "$5" --precision "${6:-f32}" --out "$scratch/out" --metrics "$scratch/m" \
 		<"$scratch/t.tok" 2>"$scratch/err" >&2; } 2>&1) || return 1
 	if [ "${CPUTIME-}" ]; then rate "$2" "(${cpu/ / + }) / $5"
