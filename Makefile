@@ -142,7 +142,8 @@ $(B)/bench/%: $(B)/tests/bench/%.o $(LIB)
 $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/driver.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(COMPILE) $(LDFLAGS) $^ $(LDLIBS_R1) -o $@
-$(B)/tests/%.o: CPPFLAGS_R1 += -Itests
+# private: else what a test needs first, the stamp of the flags, has it too
+$(B)/tests/%.o: private CPPFLAGS_R1 += -Itests
 
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
