@@ -189,9 +189,9 @@ static void edge_tile(const float *a, const float *b, size_t k, size_t m,
 				(add ? c[i * ldc + j] : 0.0f);
 }
 
-static void body_product(const float *left, const float *right,
-                         size_t right_step, size_t m, size_t n, size_t k,
-                         float *c, size_t ldc, int add)
+static void body_product_f32(const float *left, const float *right,
+                             size_t right_step, size_t m, size_t n, size_t k,
+                             float *c, size_t ldc, int add)
 {
 	size_t i, j;
 
@@ -371,7 +371,7 @@ const struct dev_cpu_mm MM_TABLE = {
 	.pack_right = body_pack_right,
 	.pack_left_columns = body_pack_left_columns,
 	.pack_right_columns = body_pack_right_columns,
-	.product = body_product,
+	.product = body_product_f32,
 	.pack_values = body_pack_values,
 	.attend = body_attend,
 };
