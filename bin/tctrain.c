@@ -330,24 +330,22 @@ static enum dtype stored_type(const char *path)
 	return t;
 }
 
-/* The device: this machine, measured, or a row of a table. */
+/* The device: this machine, measured and left open in *d, or a row of a table. */
 static int find_card(const struct opts *o, const struct cli_common *c,
                      const struct model_cfg *m, const struct train_cfg *t,
-                     struct train_card *card, struct err *e)
+                     struct train_card *card, struct dev **d, struct err *e)
 {
 	const char *table;
 	struct map file = { 0 };
-	struct dev *d;
 	size_t n;
 	int rc;
 
 	if (!o->cards && strcmp(o->device, "cpu") == 0) {
-		if (!(d = dev_open("cpu", c->threads, e)))
+		if (!(*d = dev_open("cpu", c->threads, e)))
 			return -1;
-		dev_set_precision(d, o->precision);
-		rc = train_card_measure(m, stored_type(o->model), t, d, card, e);
-		dev_free(d);
-		return rc;
+		dev_set_precision(*d, o->precision);
+		return train_card_measure(m, stored_type(o->model), t, *d, card,
+		                          e);
 	}
 	table = train_card_builtin(&n);
 	if (o->cards) {
@@ -396,6 +394,7 @@ static int plan(const struct opts *o, const struct cli_common *c,
 	struct rows_shape s = { .layers = layers };
 	struct train_card card;
 	struct train_plan p = { .pass = NULL };
+	struct dev *d = NULL;
 	struct model_cfg m;
 	size_t i;
 	int rc = -1;
@@ -414,11 +413,12 @@ static int plan(const struct opts *o, const struct cli_common *c,
 	in.model = &m;
 	in.runs = sets;
 	in.card = &card;
-	if (find_card(o, c, &m, &sets[0].train, &card, e) == 0 &&
+	if (find_card(o, c, &m, &sets[0].train, &card, &d, e) == 0 &&
 	    train_plan_make(&in, &p, e) == 0)
 		rc = show(&p, o->json, e);
 done:
 	train_plan_free(&p);
+	dev_free(d);
 	mem_free(sets);
 	mem_free(runs);
 	return rc;

@@ -106,6 +106,13 @@ struct dev_ops {
 	int (*linear)(struct dev *d, const float *x, size_t n,
 	              const struct dev_linear *l, size_t count, struct err *e);
 
+	/* Bytes that the device keeps for packed operands once it has done a
+	 * gemm of these sizes, or linear with m rows and a weight [n, k] (then
+	 * at most so many); of all its calls it keeps the most that one took. */
+	size_t (*gemm_keeps)(const struct dev *d, size_t m, size_t n, size_t k);
+	size_t (*linear_keeps)(const struct dev *d, size_t m, size_t n,
+	                       size_t k);
+
 	/* out[n,d] = rows ids[i] of w [n_vocab,d]; ids on the host. */
 	int (*embed)(struct dev *d, const struct tensor *w,
 	             const uint32_t *ids, size_t n, float *out, struct err *e);

@@ -197,28 +197,36 @@ static void packed_tile(void *ctx, size_t item, int thread)
 	}
 }
 
+/* Both operands packed; 0: these sizes are BLAS's. */
+size_t dev_cpu_gemm_keeps(const struct dev *d, size_t m, size_t n, size_t k)
+{
+	const struct dev_cpu_mm *mm = ((const struct dev_cpu *)d)->mm;
+	size_t rows;
+
+	if (!mm || m < MM_LEAST || n < MM_LEAST || k < MM_LEAST)
+		return 0;
+	rows = dev_cpu_div_up(m, mm->mr) * mm->mr +
+	       dev_cpu_div_up(n, mm->nr) * mm->nr;
+	return rows > MM_BYTES / sizeof(float) / k ? 0
+	       : rows * k * sizeof(float);
+}
+
 /* Whether g goes through packed operands, which it then gets room for: 1, 0,
  * or -1 with e set. */
 static int packed_room(struct packed *p, struct err *e)
 {
 	const struct gemm *g = &p->g;
 	struct dev_cpu *c = g->dev;
-	size_t left, right;
+	size_t bytes = dev_cpu_gemm_keeps(&c->base, g->m, g->n, g->k);
 
-	if (!p->mm || (g->beta != 0 && g->beta != 1) || g->m < MM_LEAST ||
-	    g->n < MM_LEAST || g->k < MM_LEAST)
+	if (!bytes || (g->beta != 0 && g->beta != 1))
 		return 0;
-	p->n_groups = dev_cpu_div_up(g->m, p->mm->mr);
-	left = p->n_groups * p->mm->mr;
-	right = dev_cpu_div_up(g->n, p->mm->nr) * p->mm->nr;
-	if (left + right > MM_BYTES / sizeof(float) / g->k)
-		return 0;
-	if (mem_grow(&c->packed, &c->packed_cap, (left + right) * g->k *
-	             sizeof(float) / sizeof(*c->packed), sizeof(*c->packed),
-	             e) < 0)
+	if (mem_grow(&c->packed, &c->packed_cap, bytes / sizeof(*c->packed),
+	             sizeof(*c->packed), e) < 0)
 		return -1;
+	p->n_groups = dev_cpu_div_up(g->m, p->mm->mr);
 	p->left = (float *)c->packed;
-	p->right = p->left + left * g->k;
+	p->right = p->left + p->n_groups * p->mm->mr * g->k;
 	p->k_block = dev_cpu_div_up(g->k, dev_cpu_div_up(g->k, MM_K));
 	return 1;
 }

@@ -59,13 +59,17 @@ size_t dev_cpu_linear_pieces(const struct linear *g, size_t piece)
 	return n;
 }
 
+/* Rows of a piece of a weight of n rows. */
+static size_t cut_rows(size_t n, size_t most, size_t nr)
+{
+	return dev_cpu_div_up(dev_cpu_even_piece(n, most, nr), nr) * nr;
+}
+
 size_t dev_cpu_linear_cut(const struct linear *g, size_t most, size_t nr)
 {
 	size_t d_out = g->l->w->shape[0];
 
-	if (g->count > 1 || d_out == 0)
-		return most;
-	return dev_cpu_div_up(dev_cpu_even_piece(d_out, most, nr), nr) * nr;
+	return g->count > 1 || d_out == 0 ? most : cut_rows(d_out, most, nr);
 }
 
 /* ---- a few rows ---- */
@@ -302,6 +306,16 @@ static void mm_item(void *ctx, size_t item, int thread)
 		a->g.dev->vec->axpy(1, l->bias + j, out + i * d_out, n);
 }
 
+/* Pieces of weights packed at a time. */
+static size_t mm_round(size_t pieces, size_t cols, size_t d_in)
+{
+	size_t round = MM_ROUND_BYTES / sizeof(float) / cols / d_in;
+
+	if (round < 1)
+		round = 1;
+	return round < pieces ? round : pieces;
+}
+
 static int mm(const struct linear *g, struct err *e)
 {
 	struct dev_cpu *c = g->dev;
@@ -316,11 +330,7 @@ static int mm(const struct linear *g, struct err *e)
 	a.n_groups = (g->n + mr - 1) / mr;
 	blocks = (a.n_groups + MM_ROWS / mr - 1) / (MM_ROWS / mr);
 	a.group_rows = (a.n_groups + blocks - 1) / blocks;
-	round = MM_ROUND_BYTES / sizeof(float) / a.cols / d_in;
-	if (round < 1)
-		round = 1;
-	if (round > pieces)
-		round = pieces;
+	round = mm_round(pieces, a.cols, d_in);
 	bytes = (a.n_groups * mr + round * a.cols) * d_in * sizeof(float);
 	if (dev_cpu_scratch_need(c, nr * d_in * sizeof(float), e) < 0 ||
 	    mem_grow(&c->packed, &c->packed_cap, bytes / sizeof(*c->packed),
@@ -381,4 +391,18 @@ int dev_cpu_linear(struct dev *d, const float *x, size_t n,
 		if (dev_cpu_gemm_weight(g.dev, x, n, &l[i], e) < 0)
 			return -1;
 	return 0;
+}
+
+/* As f32 tiles take it: rows in 8 bits take a quarter, AMX no weights. */
+size_t dev_cpu_linear_keeps(const struct dev *d, size_t m, size_t n, size_t k)
+{
+	const struct dev_cpu_mm *mm = ((const struct dev_cpu *)d)->mm;
+	size_t cols, rows;
+
+	if (!mm || m <= FEW_ROWS || n == 0 || k == 0)
+		return 0;
+	cols = cut_rows(n, MM_COLS, mm->nr);
+	rows = dev_cpu_div_up(m, mm->mr) * mm->mr +
+	       mm_round(dev_cpu_div_up(n, cols), cols, k) * cols;
+	return rows * k * sizeof(float);
 }

@@ -177,5 +177,7 @@ size_t train_layer_bytes(const struct train_cfg *c);
 size_t train_work_bytes(const struct train_cfg *c);
 /* And for the end of one layer at a time. */
 size_t train_end_work_bytes(const struct train_cfg *c);
+/* And what d itself keeps for the products (dev.h, gemm_keeps). */
+size_t train_packed_bytes(const struct train_cfg *c, const struct dev *d);
 
 #endif

@@ -35,6 +35,11 @@ static const double BOLD = 1.5;
 
 /* ---- keeping rows ---------------------------------------------------------- */
 
+static size_t most(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
 /* Steps whose rows are kept. */
 static size_t slots(const struct train_cfg *c)
 {
@@ -65,6 +70,30 @@ size_t train_end_work_bytes(const struct train_cfg *c)
 	       6 * (size_t)tc_slots(t)) + (size_t)t->n_latents *
 	       (4 * (size_t)t->d_out + x + 8 + rows / TRAIN_END_CHUNK) +
 	       x * (2 * x + 3 * (size_t)t->d_out));
+}
+
+/* Of n rows those solved on; the others judge. */
+static size_t solved_on(size_t n)
+{
+	return n - n / BACK;
+}
+
+size_t train_packed_bytes(const struct train_cfg *c, const struct dev *d)
+{
+	size_t n = c->tc.d_in, m = c->tc.d_out, lat = c->tc.n_latents;
+	size_t b = c->batch, fit = solved_on(slots(c) * b), kept = 0, i;
+	const size_t of[][3] = {
+		/* the start's least squares, the skip connection's two */
+		{ n, n, b }, { n, m, b }, { b, m, n }, { m, n, b },
+		/* the end's */
+		{ n, n, fit }, { n, m, fit }, { n, m, fit ? lat : 0 },
+		{ fit ? lat : 0, m, n }
+	};
+
+	for (i = 0; c->tc.skip && i < sizeof(of) / sizeof(of[0]); i++)
+		kept = most(kept, dev_ops(d)->gemm_keeps(d, of[i][0], of[i][1],
+		                                         of[i][2]));
+	return kept;
 }
 
 int train_end_due(const struct train_cfg *c, uint64_t steps)
@@ -150,11 +179,6 @@ static uint32_t *give_ids(struct end *s, size_t rows, size_t cols, struct err *e
 	return (uint32_t *)(void *)train_end_give(s, rows, cols, e);
 }
 
-static size_t most(size_t a, size_t b)
-{
-	return a > b ? a : b;
-}
-
 static int open_end(struct end *s, struct train_layer *t, struct err *e)
 {
 	const struct tc_cfg *c = &t->cfg.tc;
@@ -165,7 +189,7 @@ static int open_end(struct end *s, struct train_layer *t, struct err *e)
 		.k = tc_slots(c), .skip = t->skip.w != NULL };
 	for (i = 0; i < t->kept_slots; i++)
 		s->n += t->kept_n[i];
-	s->fit = s->n - s->n / BACK;
+	s->fit = solved_on(s->n);
 	s->chunks = (s->fit + TRAIN_END_CHUNK - 1) / TRAIN_END_CHUNK;
 	host = most(most(s->n, s->lat), wide);
 	if (!(s->sum = mem_scratch(host, sizeof(*s->sum), e)) ||

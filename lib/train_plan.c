@@ -75,24 +75,51 @@ static void add_memory(const struct train_plan_in *in,
 	mem[PLAN_BATCH] += work;
 }
 
+static double largest(double a, size_t b)
+{
+	return a > (double)b ? a : (double)b;
+}
+
+/* Rows of a block through the model. */
+static size_t block_rows(const struct train_plan_in *in)
+{
+	return in->forward > in->ctx ? in->forward : in->ctx;
+}
+
+/* Operands that the device keeps packed, of the model's widest products and of
+ * training's. */
+static double packed(const struct train_plan_in *in,
+                     const struct train_plan_pass *p)
+{
+	const struct model_cfg *m = in->model;
+	const struct dev *d = in->card->dev;
+	double most;
+	size_t i, n = block_rows(in);
+
+	if (!d)
+		return 0;
+	most = (double)dev_ops(d)->linear_keeps(d, n, 2 * m->d_mlp, m->d_model);
+	most = largest(most, dev_ops(d)->linear_keeps(d, n, m->d_model,
+	                                              m->d_mlp));
+	for (i = p->run; i < p->run + p->n_runs; i++)
+		most = largest(most, train_packed_bytes(&in->runs[i].train, d));
+	return most;
+}
+
 static void memory(const struct train_plan_in *in, struct train_plan_pass *p)
 {
-	double end = 0, one;
+	double end = 0;
 	size_t i;
 
 	memset(p->mem, 0, sizeof(p->mem));
 	for (i = p->run; i < p->run + p->n_runs; i++)
 		add_memory(in, &in->runs[i], p->n_layers, p->mem);
 	for (i = p->run; i < p->run + p->n_runs; i++)	/* one at a time */
-		if ((one = (double)train_end_work_bytes(&in->runs[i].train)) >
-		    end)
-			end = one;
+		end = largest(end, train_end_work_bytes(&in->runs[i].train));
 	p->mem[PLAN_BATCH] += end;
 	p->mem[PLAN_MODEL] = model_bytes(in);
-	p->mem[PLAN_PASS] = 4 * row_width(in->model) *
-	                    (double)(in->forward > in->ctx ? in->forward
-	                                                   : in->ctx);
-	p->mem[PLAN_BESIDES] = in->card->besides;
+	p->mem[PLAN_PASS] = 4 * row_width(in->model) * (double)block_rows(in);
+	p->mem[PLAN_BESIDES] = in->card->besides + packed(in, p);
 	for (p->bytes = 0, i = 0; i < PLAN_MEMS; i++)
 		p->bytes += p->mem[i];
 }

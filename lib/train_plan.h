@@ -2,11 +2,12 @@
  * train_plan: what a training will take, before it begins: memory, arithmetic,
  * time and money, on a device that need not be here.
  *
- * Memory is counted as train.h and model.h count it. Time is a roofline: each
- * operation of a step takes the longer of its arithmetic at the rate that
- * products reach there and its bytes at the rate that memory reaches, and
- * operations follow one another. Of a step of B rows of one transcoder, L
- * latents, k active ones, widths d (in) and e (out), numbers of h bytes:
+ * Memory is counted as train.h, model.h and, for packed operands, dev.h count it.
+ * Time is a roofline: each operation of a step takes the longer of its arithmetic
+ * at the rate that products reach there and its bytes at the rate that memory
+ * reaches, and operations follow one another. Of a step of B rows of one
+ * transcoder, L latents, k active ones, widths d (in) and e (out), numbers of h
+ * bytes:
  *
  *   encoder      2 B d L flop; d L h bytes (h 2: 8 d L, f32 weights turned into
  *                bf16, and 4 B L for pre-activations, written and read)
@@ -43,7 +44,8 @@
 struct train_card {
 	char name[32];
 	double memory;		/* bytes that training may take */
-	double besides;		/* of them: the program itself, libraries'
+	const struct dev *dev;	/* whose packed operands count, or NULL */
+	double besides;		/* of memory: the program itself, libraries'
 				 * scratch, on the CPU a model file's map */
 	double peak, bandwidth;	/* flop/s of dense products, bytes/s */
 	double matmul, encode;	/* shares of peak reached: by products, by the
@@ -67,7 +69,7 @@ const char *train_card_builtin(size_t *n);
 /* Measures this machine: d's own products, encoder, optimiser and gathering, at
  * widths of m and r, by the processor's time, a second or two; the model's
  * products, of weights stored as `type`, and the skip connection's at d's
- * precision; memory is mem_available's. */
+ * precision; memory is mem_available's. c borrows d. */
 int train_card_measure(const struct model_cfg *m, enum dtype type,
                        const struct train_cfg *r, struct dev *d,
                        struct train_card *c, struct err *e);

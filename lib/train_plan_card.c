@@ -20,7 +20,7 @@ const char *train_card_builtin(size_t *n)
 
 /* What a process holds before anything of training: measured with SmolLM2 on the
  * CPU, on a card a guess at a context and a library's workspaces. */
-static const double CPU_BESIDES = 0.3 * 0x1p30, CARD_BESIDES = 0x1p30;
+static const double CPU_BESIDES = 0.25 * 0x1p30, CARD_BESIDES = 0x1p30;
 
 /* ---- the table ----------------------------------------------------------------- */
 
@@ -342,7 +342,7 @@ int train_card_measure(const struct model_cfg *m, enum dtype type,
 	/* what a step takes besides moving the weights */
 	gather += all > some ? all - some : 0;
 	move = 24.0 * (double)(b.latents * (b.d_in + 1 + b.d_out));
-	*c = (struct train_card){ .name = "cpu",
+	*c = (struct train_card){ .name = "cpu", .dev = d,
 		.memory = (double)mem_available(), .besides = CPU_BESIDES,
 		.peak = 2 * n * (double)b.d_mlp / linear,
 		.bandwidth = move / some, .matmul = 1,

@@ -9,8 +9,10 @@
 
 #include <cmocka.h>
 
+#include "dev_cpu.h"
 #include "json.h"
 #include "mem.h"
+#include "train_cases.h"
 #include "train_plan.h"
 
 static const struct model_cfg model = {
@@ -24,7 +26,7 @@ static const struct train_card card = {
 	.gather = 0.25, .usd_h = 36
 };
 
-static struct train_set_cfg run(void)
+static struct train_set_cfg one_run(void)
 {
 	return (struct train_set_cfg){ .layers = { 1, 3 }, .n_layers = 2,
 		.train = { .tc = { .d_in = 8, .d_out = 8, .n_latents = 32,
@@ -41,7 +43,7 @@ static void near(double got, double want)
 
 static void memory(void **state)
 {
-	struct train_set_cfg r = run();
+	struct train_set_cfg r = one_run();
 	struct train_plan_in in = { &model, &r, 1, 10, 20, &card };
 	struct train_card half = card;
 	struct train_plan p;
@@ -75,7 +77,7 @@ static void memory(void **state)
 
 static void seconds(void **state)
 {
-	struct train_set_cfg r = run();
+	struct train_set_cfg r = one_run();
 	struct train_plan_in in = { &model, &r, 1, 10, 20, &card };
 	struct train_card fast = card;
 	struct train_plan p;
@@ -141,7 +143,7 @@ static void seconds(void **state)
 /* A layer takes 10880 bytes, a run 1536 more, the model 16960. */
 static void passes(void **state)
 {
-	struct train_set_cfg r[3] = { run(), run(), run() };
+	struct train_set_cfg r[3] = { one_run(), one_run(), one_run() };
 	struct train_card small = card;
 	struct train_plan_in in = { &model, r, 1, 10, 20, &small };
 	struct train_plan p, whole;
@@ -190,7 +192,7 @@ static void passes(void **state)
 
 static void shown(void **state)
 {
-	struct train_set_cfg r = run();
+	struct train_set_cfg r = one_run();
 	struct train_plan_in in = { &model, &r, 1, 10, 20, &card };
 	struct train_plan p;
 	struct text t = { 0 };
@@ -271,7 +273,7 @@ static void table(void **state)
 
 static void this_machine(void **state)
 {
-	struct train_set_cfg r = run();
+	struct train_set_cfg r = one_run();
 	struct err e = { 0 };
 	struct dev *d = dev_open("cpu", 2, &e);
 	struct train_card c;
@@ -286,6 +288,118 @@ static void this_machine(void **state)
 	assert_true(c.encode > 0 && c.gather > 0 && c.memory > 1e6);
 	assert_true(c.skip > 0 && isfinite(c.skip));
 	assert_false(c.half);
+	assert_ptr_equal(c.dev, d);
+	dev_free(d);
+}
+
+/* ---- packed operands ---------------------------------------------------------- */
+
+/* What d has for them holds `bytes`, and is less than twice that: it doubles. */
+static void keeps(const struct dev *d, size_t bytes)
+{
+	size_t have = ((const struct dev_cpu *)d)->packed_cap * sizeof(uint16_t);
+
+	if (have == 0 && bytes == 0)
+		return;
+	if (have < bytes || have >= 2 * bytes)
+		fail_msg("%zu bytes for packed operands, expected %zu", have,
+		         bytes);
+}
+
+static void packed_for_products(void **state)
+{
+	static const size_t size[][3] = {
+		{ 100, 50, 700 }, { 17, 16, 16 }, { 16, 16, 15 },
+		{ 16, 2300, 900 }, { 5, 8, 40 }, { 4, 64, 64 },
+		{ 70, 500, 300 }, { 6, 4096, 4096 }	/* in two rounds */
+	};
+	struct err e = { 0 };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(size) / sizeof(size[0]); i++) {
+		size_t m = size[i][0], n = size[i][1], k = size[i][2];
+		struct dev *d = dev_open("cpu", 2, &e);
+		float *a = mem_array(m * k, sizeof(*a), &e);
+		float *b = mem_array(n * k, sizeof(*b), &e);
+		float *c = mem_array(m * n, sizeof(*c), &e);
+		struct tensor w = { .name = "w", .type = DT_F32, .n_dims = 2,
+			.shape = { n, k }, .n = n * k, .n_bytes = 4 * n * k,
+			.data = (void *)b };
+		struct dev_linear l = { &w, NULL, c };
+		const struct dev_ops *o = dev_ops(d);
+
+		if (!a || !b || !c ||
+		    o->gemm(d, 0, 1, m, n, k, 1, a, k, b, k, 0, c, n, &e) < 0)
+			fail_msg("%s", e.msg);
+		keeps(d, o->gemm_keeps(d, m, n, k));
+		dev_free(d);
+		d = dev_open("cpu", 2, &e);
+		dev_cpu_limit(d, 2);	/* AMX packs less */
+		if (o->linear(d, a, m, &l, 1, &e) < 0)
+			fail_msg("%s", e.msg);
+		keeps(d, o->linear_keeps(d, m, n, k));
+		/* above 64 MiB packed it is another's */
+		assert_int_equal(o->gemm_keeps(d, 9000, 9000, 1000), 0);
+		dev_free(d);
+		mem_free(a);
+		mem_free(b);
+		mem_free(c);
+	}
+}
+
+/* A layer from its first row to its end. */
+static void packed_in_training(void **state)
+{
+	struct train_cfg c = config(TRAIN_R1);
+	struct run r;
+	struct err e = { 0 };
+
+	(void)state;
+	c.tc.d_in = 48;
+	c.tc.d_out = 40;
+	c.n_steps = 64;
+	c.batch = 32;
+	c.end_tokens = 1800;
+	c.end_ridge = 100;
+	for (c.tc.skip = 0; c.tc.skip < 2; c.tc.skip++) {
+		run_open(&r, &c, 2, 64 * 32);
+		feed(&r, 0, 64 * 32, 100);
+		if (train_layer_finish(r.t, &e) < 0)
+			fail_msg("%s", e.msg);
+		keeps(r.d, train_packed_bytes(&c, r.d));
+		run_close(&r);
+	}
+}
+
+static void packed_in_a_plan(void **state)
+{
+	struct train_set_cfg r[2] = { one_run(), one_run() };
+	struct train_card with = card;
+	struct train_plan_in in = { &model, r, 2, 10, 20, &with };
+	struct train_plan p;
+	struct err e = { 0 };
+	struct dev *d = dev_open("cpu", 1, &e);
+	size_t linear, most;
+
+	(void)state;
+	assert_non_null(with.dev = d);
+	with.memory = 1e9;
+	with.besides = 1000;
+	linear = dev_ops(d)->linear_keeps(d, 20, 8, 16);	/* down */
+	assert_true(linear >= dev_ops(d)->linear_keeps(d, 20, 32, 8));
+	assert_int_equal(train_plan_make(&in, &p, &e), 0);
+	near(p.pass[0].mem[PLAN_BESIDES], 1000 + (double)linear);
+	train_plan_free(&p);
+
+	/* the second run's products are larger than the model's */
+	r[1].train.tc.d_in = r[1].train.tc.d_out = 2000;
+	r[1].train.batch = 1000;
+	most = train_packed_bytes(&r[1].train, d);
+	assert_true(most >= linear);
+	assert_int_equal(train_plan_make(&in, &p, &e), 0);
+	near(p.pass[0].mem[PLAN_BESIDES], 1000 + (double)most);
+	train_plan_free(&p);
 	dev_free(d);
 }
 
@@ -315,7 +429,9 @@ int main(void)
 		cmocka_unit_test(memory), cmocka_unit_test(seconds),
 		cmocka_unit_test(passes), cmocka_unit_test(shown),
 		cmocka_unit_test(table), cmocka_unit_test(this_machine),
-		cmocka_unit_test(shapes)
+		cmocka_unit_test(packed_for_products),
+		cmocka_unit_test(packed_in_training),
+		cmocka_unit_test(packed_in_a_plan), cmocka_unit_test(shapes)
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
