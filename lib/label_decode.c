@@ -130,7 +130,8 @@ int label_decode_share(struct label_decode *d, const uint32_t *ids, size_t same,
 	model_many_cut(d->g, 0, k);
 	if (mem_grow(&d->first, &d->cap_first, same, sizeof(*ids), e) < 0)
 		return -1;
-	memcpy(d->first, ids, same * sizeof(*ids));
+	if (same)	/* else there may be none */
+		memcpy(d->first, ids, same * sizeof(*ids));
 	d->n_first = k;
 	more.ids = ids + k;
 	more.n = same - k;
