@@ -300,7 +300,11 @@ check "embeddings: each label's cost has them" sh -c '[ "$(sqlite3 p-n.db "selec
 cp good.db lazy-n.db
 sed "s|env|env OPENAI_API_KEY=$key|; s|bk.db -m batch-kill --batch|lazy-n.db -m good --scores all --embed-url $base/v1 --embed-model lazy --concurrency 1|" run.sh >near.sh
 bash near.sh & pid=$!
-sleep 0.3; kill -9 $pid; wait $pid 2>/dev/null
+for _ in $(seq 500); do
+	[ "$(sqlite3 lazy-n.db "select count(*) > 0 from embedding" 2>/dev/null)" = 1 ] && break
+	sleep 0.02
+done
+kill -9 $pid; wait $pid 2>/dev/null
 check "embeddings, killed: some were there" sh -c '[ "$(sqlite3 lazy-n.db "select count(*) between 1 and 9 from embedding")" = 1 ]'
 embed lazy-n.db lazy --concurrency 1
 near lazy-n.db | cmp -s - good.near && ok "embeddings, killed: the same scores" || not "embeddings, killed: the same scores"
