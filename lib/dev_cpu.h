@@ -25,6 +25,7 @@ struct dev_cpu {
 	const struct dev_cpu_tc_coarse *coarse;		/* likewise */
 	uint16_t *packed;	/* operands packed for one of them */
 	size_t packed_cap;
+	size_t distrust;	/* encodings still to be done without trust */
 	char **scratch;		/* one block per thread */
 	size_t scratch_bytes;	/* of each */
 };

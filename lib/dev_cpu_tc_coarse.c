@@ -12,6 +12,8 @@ enum {
 				/* leave the second cache */
 	ITEMS_PER_THREAD = 4,
 	ROUND_BYTES = 8 << 20,	/* of packed latents, about */
+	DISTRUST = 1000,	/* encodings, after one that trusted too much: */
+	MISSED = 32,		/* one row of so many */
 	MIN_ROWS = 48,		/* with fewer, packing costs what it saves */
 	MIN_IN = 64,
 	MIN_LATENTS = 512,
@@ -134,6 +136,21 @@ static void cut_all(struct coarse *c, struct tc_room *r, size_t latents)
 	c->bias = tc_cut(r, latents * sizeof(*c->bias));
 }
 
+/* Latents in an order that makes the first ones the largest are read again for
+ * every row: then without trust for a while. */
+static void judge(const struct coarse *c)
+{
+	struct dev_cpu *d = c->q->dev;
+	size_t missed = 0, r;
+
+	for (r = 0; r < c->q->n; r++)
+		missed += (size_t)c->pick[r].again;
+	if (missed > c->q->n / MISSED)
+		d->distrust = DISTRUST;
+	else if (d->distrust)
+		d->distrust--;
+}
+
 int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e)
 {
 	struct coarse c = { .q = q, .table = q->dev->coarse };
@@ -172,6 +189,7 @@ int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e)
 		        scan_rows, &c);
 	}
 	dev_cpu_tc_know(q, c.pick, room.base);
+	judge(&c);
 	dev_cpu_ranges(q->dev, q->n, 8, write_rows, &c);
 	return 0;
 }

@@ -481,7 +481,8 @@ static __attribute__((noinline)) void co_offer(const struct tc_scan *s,
 	}
 	if (p->n + CO_NR > p->full)
 		dev_cpu_tc_pick_cut(s->q, s->first_row + row, p,
-		                    s->q->cap - 2 * TC_PICK_STEP);
+			dev_cpu_tc_pick_want(s->q, latent + CO_NR),
+			s->q->cap - 2 * TC_PICK_STEP);
 }
 
 /* A group of rows and a panel; with each block `part` bytes of the next panel's

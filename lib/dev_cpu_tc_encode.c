@@ -96,7 +96,7 @@ static void offer(const struct tc_encode *q, const struct tile *t, size_t r0,
 	while ((i = q->loops->collect(t->pre + r * BLOCK, q->b + at, t->norm,
 	                              t->slack[r], i, m, (uint32_t)at,
 	                              &t->pick[r], q->cap)) < m)
-		dev_cpu_tc_pick_cut(q, r0 + r, &t->pick[r],
+		dev_cpu_tc_pick_cut(q, r0 + r, &t->pick[r], q->k,
 		                    q->cap - 2 * TC_PICK_STEP);
 }
 
@@ -133,7 +133,7 @@ static void encode_tile(void *ctx, size_t item, int thread)
 			dev_cpu_tc_pick_write(q, r0 + r, p);
 			continue;
 		}
-		dev_cpu_tc_pick_cut(q, r0 + r, p, g->kept_cap);
+		dev_cpu_tc_pick_cut(q, r0 + r, p, q->k, g->kept_cap);
 		memcpy(kept[r].up, p->up, p->n * sizeof(*p->up));
 		memcpy(kept[r].low, p->low, p->n * sizeof(*p->low));
 		memcpy(kept[r].at, p->at, p->n * sizeof(*p->at));
@@ -210,7 +210,7 @@ int dev_cpu_tc_encode(struct dev *d, const float *x, size_t n, size_t d_in,
 	struct tc_encode q = {
 		.dev = (struct dev_cpu *)d, .loops = dev_cpu_tc_loops(), .w = w,
 		.b = b, .ids = ids, .d_in = d_in, .n_latents = n_latents,
-		.k = out->k
+		.k = out->k, .trust = ((struct dev_cpu *)d)->distrust == 0
 	};
 	size_t i;
 	int rc;

@@ -82,7 +82,8 @@ static void order(void *ctx, size_t item, int thread)
 	for (r = r0; r < end; r++) {
 		const struct tc_pick *p = &g->pick[r];
 
-		dev_cpu_tc_pick_trim(g->q, &g->pick[r]);
+		if (!dev_cpu_tc_pick_trim(g->q, &g->pick[r]))
+			dev_cpu_tc_pick_again(g->q, r, &g->pick[r]);
 		for (i = 0; i < p->n; i++)
 			at[p->at[i] + 1] += is_open(p, i, g->sure);
 	}

@@ -9,7 +9,9 @@
 enum {
 	ROOM = 640,	/* candidates beyond k, about */
 	FEW = 64,	/* that join between two cuts at least */
-	HALVINGS = 32	/* of a search for a bar, at most */
+	HALVINGS = 32,	/* of a search for a bar, at most */
+	MARGIN = 3	/* of a bar raised on trust: standard deviations, and as
+			 * many latents */
 };
 
 size_t dev_cpu_tc_pick_cap(size_t k)
@@ -51,6 +53,7 @@ void dev_cpu_tc_pick_start(struct tc_pick *p, size_t cap)
 	p->n = 0;
 	set_full(p, cap);
 	p->bar = FLT_TRUE_MIN;
+	p->again = 0;
 }
 
 float dev_cpu_tc_norm(const struct tc_loops *loops, const float *v, size_t n)
@@ -146,23 +149,24 @@ static void sort_down(uint64_t *v, size_t n)
 
 /* ---- candidates ----------------------------------------------------------- */
 
-/* The bar rises to what k, or a few more, of the lower bounds reach: a search
- * by halves, which may end before it has found them. Whether k reach it. */
-static int raise(const struct tc_encode *q, struct tc_pick *p)
+/* The bar rises to what `want`, or a few more, of the lower bounds reach: a search
+ * by halves, which may end before it has found them. Whether so many reach it. */
+static int raise(const struct tc_encode *q, struct tc_pick *p, size_t want)
 {
-	size_t k = q->k, few = k + k / 16, have, n, whole = p->n;
+	size_t few = want + want / 16, have, n, whole = p->n;
 	float lo = p->bar, hi, mid;
 	int left = HALVINGS;
 
 	while (whole % 16)	/* there is room, and count has no tail */
 		p->low[whole++] = NAN;
-	if (p->n < k || (have = q->loops->count(p->low, whole, lo)) < k)
+	if (p->n < want ||
+	    (have = q->loops->count(p->low, whole, lo)) < want)
 		return 0;
 	hi = q->dev->vec->max(p->low, p->n);
 	while (have > few && lo < hi && left--) {
 		mid = lo + (hi - lo) / 2;
 		n = q->loops->count(p->low, whole, mid);
-		if (n < k) {
+		if (n < want) {
 			hi = mid;
 		} else {
 			lo = mid;
@@ -233,27 +237,61 @@ static void from_keys(struct tc_pick *p, size_t n)
 	}
 }
 
-void dev_cpu_tc_pick_trim(const struct tc_encode *q, struct tc_pick *p)
+size_t dev_cpu_tc_pick_want(const struct tc_encode *q, size_t seen)
 {
-	if (raise(q, p))
+	/* were latents in no order, hypergeometric: below Poisson's spread */
+	double mean = (double)q->k * (double)seen / (double)q->n_latents;
+	double want = mean + MARGIN * sqrt(mean) + MARGIN;
+
+	return q->trust && want < (double)q->k ? (size_t)want : q->k;
+}
+
+int dev_cpu_tc_pick_trim(const struct tc_encode *q, struct tc_pick *p)
+{
+	int reached = raise(q, p, q->k);
+
+	if (reached)
 		p->bar = q->loops->least(p->low, p->n, p->bar);
 	q->loops->drop(p);
+	return reached || !(p->bar > FLT_TRUE_MIN);
 }
 
 void dev_cpu_tc_pick_cut(const struct tc_encode *q, size_t row,
-                         struct tc_pick *p, size_t most)
+                         struct tc_pick *p, size_t want, size_t most)
 {
-	raise(q, p);
+	raise(q, p, want);
 	q->loops->drop(p);
 	if (p->n > most) {
 		know(q, row, p);
 		if (p->n > q->k) {
 			select_top(to_keys(p), p->n, q->k);
 			from_keys(p, q->k);
-			raise(q, p);
+			raise(q, p, q->k);
 		}
 	}
 	set_full(p, q->cap);
+}
+
+void dev_cpu_tc_pick_again(const struct tc_encode *q, size_t row,
+                           struct tc_pick *p)
+{
+	const float *x = q->x + row * q->d_in;
+	size_t j;
+
+	dev_cpu_tc_pick_start(p, q->cap);
+	p->again = 1;
+	for (j = 0; j < q->n_latents; j++) {
+		float v = q->dev->vec->dot(x, q->w + j * q->d_in, q->d_in) +
+			q->b[j];
+
+		if (!(v >= p->bar))
+			continue;
+		p->up[p->n] = p->low[p->n] = v;
+		p->at[p->n++] = (uint32_t)j;
+		if (p->n == p->full)
+			dev_cpu_tc_pick_cut(q, row, p, q->k, q->k);
+	}
+	dev_cpu_tc_pick_cut(q, row, p, q->k, q->k);
 }
 
 /* Whether no value is left to compute. */

@@ -14,6 +14,12 @@
  * them. All others are candidates. In the end their v are computed and sorted:
  * the result is TopK of v, ties to the lower latent, whatever the bounds were.
  *
+ * While latents are still to come the bar may rise on trust, to where fewer than k
+ * reach it but as many as are expected to among so few latents, and a margin: a
+ * low bar lets twice as many candidates in as will be left. Candidates that reach
+ * a bar never go, so that in the end their number says whether the trust was
+ * good; where it was not, all values of the row are computed.
+ *
  * Bounds come as D- <= dot(x, w) <= D+ and then low = fl(D- + b), up =
  * fl(D+ + b): the rounded addition is monotone, so b costs nothing. With u =
  * 2^-24, any order of summation, with fused multiply-adds or without, gives
@@ -55,7 +61,8 @@ struct tc_pick {
 	uint32_t *at;		/* [cap]: rows of w, in no order */
 	size_t n;
 	size_t full;		/* of n: time to raise the bar, <= cap */
-	float bar;
+	float bar;		/* FLT_TRUE_MIN: never raised */
+	int again;		/* all values were computed */
 };
 
 /* What encode was asked. */
@@ -66,6 +73,7 @@ struct tc_encode {
 	const uint32_t *ids;
 	size_t n, d_in, n_latents, k;
 	size_t cap;		/* of the candidates of a row */
+	int trust;		/* whether a bar may rise on it */
 	uint32_t *latent;	/* [n, k] */
 	float *value;
 };
@@ -87,14 +95,21 @@ static inline float dev_cpu_tc_norm_of(float sq)
 /* The same of v itself. */
 float dev_cpu_tc_norm(const struct tc_loops *loops, const float *v, size_t n);
 
-/* Raises the bar as far as bounds allow, and drops the candidates below it. */
-void dev_cpu_tc_pick_trim(const struct tc_encode *q, struct tc_pick *p);
-/* Raises the bar of row `row` and drops the candidates below it. Where more
- * than `most` are left, most >= k, values are computed and k stay. Sets when to
- * do it next: early, as long as there are few, since what a low bar lets through
- * costs more than raising it. */
+/* How many lower bounds a bar is to let through after `seen` of the latents: k, or
+ * fewer on trust. */
+size_t dev_cpu_tc_pick_want(const struct tc_encode *q, size_t seen);
+/* Raises the bar as far as bounds allow, and drops the candidates below it. 0: too
+ * many may have gone, the bar had been raised on trust and not k reach it. */
+int dev_cpu_tc_pick_trim(const struct tc_encode *q, struct tc_pick *p);
+/* Raises the bar of row `row` to what `want` lower bounds reach and drops the
+ * candidates below it. Where more than `most` are left, most >= k, values are
+ * computed and k stay. Sets when to do it next: early, as long as there are few,
+ * since what a low bar lets through costs more than raising it. */
 void dev_cpu_tc_pick_cut(const struct tc_encode *q, size_t row,
-                         struct tc_pick *p, size_t most);
+                         struct tc_pick *p, size_t want, size_t most);
+/* Begins row `row` again: candidates are the k largest of all its values. */
+void dev_cpu_tc_pick_again(const struct tc_encode *q, size_t row,
+                           struct tc_pick *p);
 /* Writes the row's codes. p is spoilt. */
 void dev_cpu_tc_pick_write(const struct tc_encode *q, size_t row,
                            struct tc_pick *p);

@@ -181,6 +181,14 @@ static void every_way_gives_the_same_bytes(void **state)
 
 /* ---- data that bounds find hard --------------------------------------------- */
 
+static void largest_first(struct data *a)
+{
+	size_t j;
+
+	for (j = 0; j < a->n_latents; j++)
+		a->b[j] = 5 - 5 * (float)j / (float)a->n_latents;
+}
+
 static void scale(float *v, size_t n, float by)
 {
 	size_t i;
@@ -349,7 +357,7 @@ static void no_row_is_a_number(struct data *a)
 static void hard_data_is_no_exception(void **state)
 {
 	void (*const make[])(struct data *) = {
-		whole_numbers, rows_alike, each_row_fifty_times,
+		largest_first, whole_numbers, rows_alike, each_row_fifty_times,
 		rows_nearly_alike, zeros, all_negative, few_positive,
 		sizes_of_all_kinds, subnormal, nothing_but_subnormal, huge,
 		biases_that_hide_products, one_large_input, one_large_latent,
@@ -371,6 +379,37 @@ static void hard_data_is_no_exception(void **state)
 		data_free(&a);
 	}
 	free(ids);
+}
+
+static size_t encode_once(struct dev *d, const struct data *a, size_t k)
+{
+	struct dev_tc_codes c = { malloc(a->n * k * sizeof(*c.latent)),
+		malloc(a->n * k * sizeof(*c.value)), a->n, k };
+	struct err e = { 0 };
+
+	assert_int_equal(dev_ops(d)->tc->encode(d, a->x, a->n, a->d, a->w, a->b,
+	                 a->n_latents, NULL, &c, &e), 0);
+	free(c.latent);
+	free(c.value);
+	return ((struct dev_cpu *)d)->distrust;
+}
+
+static void trust_that_was_misplaced_is_withdrawn(void **state)
+{
+	struct data a = data_new(N, D, L), b = data_new(N, D, L);
+	struct dev *d = device(2);
+	size_t after;
+
+	(void)state;
+	largest_first(&b);
+	assert_int_equal(encode_once(d, &a, 32), 0);
+	after = encode_once(d, &b, 32);
+	assert_true(after > 100);
+	assert_int_equal(encode_once(d, &b, 32), after - 1);
+	assert_int_equal(encode_once(d, &a, 32), after - 2);
+	dev_free(d);
+	data_free(&a);
+	data_free(&b);
 }
 
 /* ---- the bounds themselves ---------------------------------------------------- */
@@ -567,6 +606,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_way_gives_the_same_bytes),
 		cmocka_unit_test(hard_data_is_no_exception),
+		cmocka_unit_test(trust_that_was_misplaced_is_withdrawn),
 		cmocka_unit_test(integers_bound_what_they_stand_for),
 		cmocka_unit_test(integers_stay_in_their_bits),
 		cmocka_unit_test(large_columns_are_wide),
