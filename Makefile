@@ -37,8 +37,9 @@ say = $(if $(V),,@printf '  %-7s %s\n' '$1' '$2';)
 # compiled for more, and are entered behind a run-time check.
 PKGS := msgpack libzstd libpcre2-8 libutf8proc jansson libcurl libcrypto sqlite3 zlib
 CPPFLAGS_R1 := -D_GNU_SOURCE -Ilib
+# -Wno-psabi: vectors are passed by value, but to functions that are inlined alone
 CFLAGS_R1 := -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes \
-	-Wmissing-prototypes -fno-math-errno -ffp-contract=off -pthread
+	-Wmissing-prototypes -Wno-psabi -fno-math-errno -ffp-contract=off -pthread
 LDLIBS_R1 = -Wl,--as-needed $(PKG_LIBS) -lm -pthread
 
 B := build

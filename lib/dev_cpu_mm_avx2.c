@@ -8,7 +8,6 @@
 #define MM_MR 6
 #define MM_TABLE dev_cpu_mm_avx2
 #define mm_fma _mm256_fmadd_ps
-#define mm_max _mm256_max_ps
 #define mm_one(p) _mm256_broadcast_ss(p)
 #include "dev_cpu_flip.h"
 

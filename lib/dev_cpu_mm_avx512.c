@@ -8,7 +8,6 @@
 #define MM_MR 14
 #define MM_TABLE dev_cpu_mm_avx512
 #define mm_fma _mm512_fmadd_ps
-#define mm_max _mm512_max_ps
 #define mm_one(p) _mm512_set1_ps(*(p))
 #include "dev_cpu_flip.h"
 

@@ -246,8 +246,8 @@ static void soften(float *s, size_t n, size_t k0, const uint32_t *seen,
 			a = mm_seen(seen, k0 + j, a, -INFINITY);
 			b = mm_seen(seen + VEC_W, k0 + j, b, -INFINITY);
 		}
-		m[0] = mm_max(a, m[0]);
-		m[1] = mm_max(b, m[1]);
+		m[0] = larger(a, m[0]);
+		m[1] = larger(b, m[1]);
 	}
 	for (u = 0; u < 2; u++) {
 		vf less = vexp(was[u] - m[u]);

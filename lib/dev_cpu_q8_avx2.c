@@ -25,6 +25,7 @@ INLINE int32_t largest(const float *x)
 	__m128i m;
 	int i;
 
+#pragma GCC unroll 4
 	for (i = 0; i < 4; i++)
 		top = _mm256_max_epi32(top, _mm256_and_si256(size,
 			_mm256_loadu_si256((const void *)(x + 8 * i))));
@@ -75,6 +76,7 @@ INLINE __m256i round_block(const float *x, struct row row,
 	p = row.to_d > 0 ? (int)ceilf(scale->sum * row.to_p) : 1;
 	p = p < 1 ? 1 : p > MAX_P ? MAX_P : p;
 	factor = _mm256_set1_ps(row.to_d / (float)p);
+#pragma GCC unroll 4
 	for (i = 0; i < 4; i++)
 		q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(
 			x + 8 * i), factor));
@@ -95,7 +97,7 @@ static void pack_left(const float *x, size_t ld, size_t n, size_t blocks,
                       int8_t *out, struct dev_cpu_q8_scale *scale, float *unit)
 {
 	struct row row[MR];
-	vf r[8];
+	vf r[8] = { 0 };
 	size_t b, i;
 
 	for (i = 0; i < n; i++)
@@ -103,13 +105,12 @@ static void pack_left(const float *x, size_t ld, size_t n, size_t blocks,
 	for (; i < MR; i++)
 		unit[i] = 0;
 	for (b = 0; b < blocks; b++, out += MR * Q8_BLOCK, scale += MR) {
-		for (i = 0; i < 8; i++) {
+		for (i = 0; i < n; i++)
+			r[i] = (vf)round_block(x + i * ld + b * Q8_BLOCK,
+			                       row[i], scale + i);
+		for (; i < MR; i++) {
 			r[i] = splat(0);
-			if (i < n)
-				r[i] = (vf)round_block(x + i * ld + b *
-					Q8_BLOCK, row[i], scale + i);
-			else if (i < MR)
-				scale[i] = (struct dev_cpu_q8_scale){ 0 };
+			scale[i] = (struct dev_cpu_q8_scale){ 0 };
 		}
 		flip(r);
 		for (i = 0; i < QUADS; i++)

@@ -109,7 +109,7 @@ static float body_least(const float *v, size_t n, float at_least)
 		EACH_U {
 			vf one = pick(a.r[u] >= t, a.r[u], none);
 
-			m.r[u] = pick(one < m.r[u], one, m.r[u]);
+			m.r[u] = smaller(one, m.r[u]);
 		}
 	}
 	store16(lane, m);

@@ -59,6 +59,8 @@ INLINE vf co_halves(struct v16 v)
 #endif
 }
 
+/* The same columns of the second row behind, which comes from far away, are asked
+ * for meanwhile. */
 INLINE struct co_sizes co_measure(const struct tc_cols *c, size_t from,
                                   size_t end, const float *x, int halves)
 {
@@ -71,14 +73,16 @@ INLINE struct co_sizes co_measure(const struct tc_cols *c, size_t from,
 	for (i = from; i < end; i++) {
 		const float *v = co_chunk(c, i, x, t);
 
+		_Pragma("GCC unroll 2")
 		for (j = 0; j < TC_CHUNK; j += 16) {
 			struct v16 a = load16(v + j);
 
+			__builtin_prefetch(v + 2 * c->d + j);
 			block = add16(block, mul16(a, a));
 			EACH_U {
 				vf s = (vf)((vi)a.r[u] & 0x7fffffff);
 
-				most.r[u] = pick(s > most.r[u], s, most.r[u]);
+				most.r[u] = larger(s, most.r[u]);
 			}
 		}
 		if (halves && (i - from) % 2 == 0)
@@ -86,7 +90,7 @@ INLINE struct co_sizes co_measure(const struct tc_cols *c, size_t from,
 		sum = add16(sum, block);
 		if (halves) {
 			p = co_halves(block);
-			half = pick(half > p, half, p);
+			half = larger(half, p);
 		}
 		block = splat16(0);
 	}
@@ -155,16 +159,12 @@ struct co_row {
 	float norm, narrow_norm;
 };
 
-/* The row behind it, which comes from far away, is asked for meanwhile. */
 static struct co_row co_factors(const struct tc_cols *c, const float *x,
-                                int panel, int more)
+                                int panel)
 {
 	struct co_sizes w;
 	float sq, narrow_sq, g;
-	size_t i;
 
-	for (i = 0; more && i < c->d; i += 16)
-		__builtin_prefetch(x + c->d + i);
 	w = co_measure(c, 0, c->wide, x, 0);
 	g = 1 / co_narrow_unit(c, x, panel, &narrow_sq);
 	sq = w.sq + narrow_sq;
@@ -246,6 +246,7 @@ INLINE void co_pack_narrow(const struct tc_cols *c, const float *x, size_t i0,
 		vi sum = { 0 };
 
 		out += panel ? step : 0;
+		_Pragma("GCC unroll 16")	/* else calls a loop of bytes */
 		for (i = 0; i < VEC_W; i++)
 			sq[i] = splat(0);
 		for (i = i0; !panel && i < i0 + lanes; i++) {
@@ -310,7 +311,7 @@ INLINE void co_pack(const struct tc_cols *c, const float *x, size_t n,
 	for (i = 0; i < width; i++) {
 		row[i] = (struct co_row){ 0, 0, 0, 0 };
 		if (i < n)
-			row[i] = co_factors(c, x + i * c->d, panel, i + 1 < n);
+			row[i] = co_factors(c, x + i * c->d, panel);
 	}
 	for (i0 = 0; i0 < width; i0 += VEC_W) {
 		co_pack_wide(c, x, i0, n, row, width, out.wide);

@@ -51,7 +51,7 @@ static float body_max(const float *x, size_t n)
 		v = i + 16 <= n ? load16(x + i)
 		                : load_tail(x + i, n - i, -INFINITY);
 		EACH_U
-			m.r[u] = pick(v.r[u] > m.r[u], v.r[u], m.r[u]);
+			m.r[u] = larger(v.r[u], m.r[u]);
 	}
 	store16(t, m);
 	for (i = 0; i < 16; i++)

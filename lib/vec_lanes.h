@@ -13,6 +13,10 @@
 
 #ifdef VEC_W
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 #define VEC_U (16 / VEC_W)
 
 typedef float vf __attribute__((vector_size(VEC_W * 4)));
@@ -37,6 +41,25 @@ INLINE vf pick(vi mask, vf yes, vf no)
 	return (vf)(((vi)yes & mask) | ((vi)no & ~mask));
 }
 
+/* a > b ? a : b and a < b ? a : b: b where either is no number. */
+#if VEC_W == 8 && defined(__AVX__)
+#define larger(a, b) ((vf)_mm256_max_ps((__m256)(a), (__m256)(b)))
+#define smaller(a, b) ((vf)_mm256_min_ps((__m256)(a), (__m256)(b)))
+#elif VEC_W == 16 && defined(__AVX512F__)
+#define larger(a, b) ((vf)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#define smaller(a, b) ((vf)_mm512_min_ps((__m512)(a), (__m512)(b)))
+#else
+INLINE vf larger(vf a, vf b)
+{
+	return pick(a > b, a, b);
+}
+
+INLINE vf smaller(vf a, vf b)
+{
+	return pick(a < b, a, b);
+}
+#endif
+
 /*
  * exp: x = n ln 2 + r with |r| <= ln 2 / 2, exp(r) by a polynomial of degree
  * 6 (Cephes' expf coefficients), 2^n put in the exponent. Arguments are held
@@ -48,8 +71,8 @@ INLINE vf vexp(vf x)
 	const vf magic = splat(12582912.0f);	/* 1.5 * 2^23: rounds */
 	vf t, n, r, p;
 
-	x = pick(x < lo, lo, x);
-	x = pick(x > hi, hi, x);
+	x = larger(lo, x);
+	x = smaller(hi, x);
 	t = x * 1.44269504088896341f + magic;
 	n = t - magic;
 	r = x - n * 0.693359375f;

@@ -6,7 +6,6 @@
 #include <string.h>
 
 /* The table of AVX-512 with VNNI, its instructions written out. */
-#pragma GCC diagnostic ignored "-Wpsabi"	/* of calls within this file */
 #define VEC_W 16
 #define CO_MR 14
 #define CO_TABLE plain_table
