@@ -35,21 +35,36 @@ struct par {
 	atomic_int quit;
 };
 
+#ifdef __SANITIZE_THREAD__
+/* Items are dealt out at random instead, by their number and the batch's: the
+ * counter would order items among themselves and hide from the sanitizer what
+ * those share that do not happen to run at once. */
+static int is_dealt(struct par *p, size_t item, int thread)
+{
+	unsigned h = ((unsigned)item + 1) * 2654435761u ^
+	             atomic_load(&p->generation) * 2246822519u;
+
+	h = (h ^ h >> 15) * 2246822519u;
+	return (h ^ h >> 13) % (unsigned)p->n_threads == (unsigned)thread;
+}
+
 static void drain(struct par *p, int thread)
 {
 	size_t i;
 
-#ifdef __SANITIZE_THREAD__
-	/* Dealt out instead: neighbours fall to different threads whatever the
-	 * scheduler does, and no counter orders them among themselves, which
-	 * would hide from the sanitizer what they share. */
-	for (i = (size_t)thread; i < p->n; i += (size_t)p->n_threads)
-		p->fn(p->ctx, i, thread);
+	for (i = 0; i < p->n; i++)
+		if (is_dealt(p, i, thread))
+			p->fn(p->ctx, i, thread);
+}
 #else
+static void drain(struct par *p, int thread)
+{
+	size_t i;
+
 	while ((i = atomic_fetch_add(&p->next, 1)) < p->n)
 		p->fn(p->ctx, i, thread);
-#endif
 }
+#endif
 
 static void pause_cpu(void)
 {
