@@ -54,6 +54,32 @@
  * leave 0.4 of it open; dev_cpu_tc_know.h computes the twice as many values that
  * ask for.
  *
+ * The product of two matrices (struct tc_product), which has no bound to keep, is
+ * narrow throughout, and blocks of w's rows have factors, too:
+ *
+ *   s t sum over blocks of F G p . q
+ *
+ * Of n blocks F, G <= f = sqrt(32767 / n) rounded down, so that all F G together
+ * are below 2^15. The integers of a block want to be apart by
+ *
+ *   u = max(largest |x_i| / 90, the larger norm of its two halves / 177)
+ *
+ * and are by s F, with s = (1 + 2^-20) max u / f and F = u / s rounded up. Where
+ * numbers fall anywhere between two integers, what an element is off by has a mean
+ * of 0 and a standard deviation of
+ *
+ *   sqrt(sum over blocks of ((s F)^2 |w|^2 + (t G)^2 |x|^2) / 12)
+ *
+ * (and a term of second order): 0.0137 |x| |w| / sqrt(d) where they are even, of
+ * SmolLM2's 0.014 to 0.018. Since u is at most 1/90 of the row's norm, n <= 16 and
+ * f >= 45, it is below sqrt(2 / 12) / 90 (1 + 1 / 45) < 0.0047 |x| |w| for any
+ * numbers. A column far larger than the others costs its block precision, and no
+ * other. What is rounded away of x has a norm of at most
+ *
+ *   sqrt(64) / 2 sqrt(sum over blocks of (s F)^2) <= 4 / 90 (1 + 4 / 45) |x|
+ *
+ * so that no element is off by a tenth of |x| |w|.
+ *
  * Packing is done anew for each call, as weights change in each step: it
  * reads and writes a weight once against as many products as there are rows.
  *
@@ -62,7 +88,10 @@
  *   narrow	int8 [block][16][rows][4]; before each block of a panel the int16
  *   	[rows][2] its sums start at. There are as many narrow chunks as make
  *   	whole blocks.
- * Missing rows and columns are zeros.
+ * Missing rows and columns are zeros. Of a product it is, block by block,
+ *   group	int16 F [rows][2], int8 [16][rows][4]
+ *   panel	what sums start at [rows] in 4 bytes, int16 G [rows][2],
+ *   	int8 [16][rows][4]
  */
 #ifndef R1_DEV_CPU_TC_COARSE_H
 #define R1_DEV_CPU_TC_COARSE_H
@@ -71,15 +100,20 @@
 #include "dev_cpu_tc_pick.h"
 #include "err.h"
 
+enum {
+	TC_PIECE = 1024,	/* values of a product: a panel stays in the */
+				/* first cache */
+	TC_PIECE_BLOCKS = TC_PIECE / TC_BLOCK,
+	TC_COLUMNS = 48		/* packed at once */
+};
+
 /* Rows of x, or latents, as integers. */
 struct tc_side {
 	int16_t *wide;
 	int8_t *narrow;
 	int16_t *factor;		/* of x's blocks; w has none */
 	float *scale, *narrow_scale;	/* NaN: everything passes */
-	/* For the bounds. off NULL: nobody asks; all columns are wide then,
-	 * and there are wide and scale alone. */
-	float *off, *size, *rest;
+	float *off, *size, *rest;	/* for the bounds */
 };
 
 /* Rows and panels of one item. */
@@ -94,10 +128,10 @@ struct tc_scan {
 	size_t first_latent, panels;
 };
 
-/* A product of integers of 16 bits (dev_cpu_tc_skip.c). */
+/* A product of bytes (dev_cpu_tc_skip.c). */
 struct tc_product {
-	size_t chunks;			/* multiplied, all wide */
-	const int16_t *x, *w;		/* groups, panels */
+	size_t blocks;			/* at most TC_PIECE_BLOCKS */
+	const int8_t *x, *w;		/* groups, panels */
 	const float *x_scale, *w_scale;
 	size_t rows, cols;		/* of the result */
 	float *out;			/* its rows `ld` floats apart */
@@ -117,17 +151,21 @@ struct dev_cpu_tc_coarse {
 	/* Offers every latent of the panels to every row. */
 	void (*scan)(const struct tc_scan *s);
 
-	/* Columns in the place of rows: of n columns of x [rows, ld], what
-	 * makes wide integers of them and what undoes it; 0 and NaN where they
-	 * are not finite or too large. */
+	/* For a product: n rows of d values, at most TC_PIECE, ld apart, as a
+	 * group or a panel. A scale is NaN where values are not finite or too
+	 * large. */
+	void (*pack_rows)(const float *x, size_t ld, size_t d, size_t n,
+	                  int panel, int8_t *out, float *scale);
+	/* Of a block of rows and n columns: what each column's integers want to
+	 * be apart, and its sum of squares. */
 	void (*measure_columns)(const float *x, size_t ld, size_t rows,
-	                        size_t n, float *factor, float *scale);
-	/* At most TC_CHUNK rows of them, a chunk of each of the groups or
-	 * panels, which lie `step` values apart. */
-	void (*pack_x_columns)(const float *x, size_t ld, size_t rows, size_t n,
-	                       const float *factor, size_t step, int16_t *out);
-	void (*pack_w_columns)(const float *x, size_t ld, size_t rows, size_t n,
-	                       const float *factor, size_t step, int16_t *out);
+	                        size_t n, float *unit, float *sq);
+	/* n columns, at most TC_COLUMNS, of `rows` rows, at most TC_PIECE, as
+	 * groups or panels; what was measured of a block lies `apart` behind
+	 * what was of the one before. */
+	void (*pack_columns)(const float *x, size_t ld, size_t rows, size_t n,
+	                     const float *unit, const float *sq, size_t apart,
+	                     int panel, int8_t *out, float *scale);
 	/* Exact sums of integers, scaled: one product and one multiplication of
 	 * scales a value, the same bytes from every table. */
 	void (*product)(const struct tc_product *p);
@@ -152,6 +190,12 @@ static inline size_t tc_narrow_bytes(const struct tc_cols *c, size_t rows,
 {
 	return rows * c->narrow * TC_CHUNK +
 	       (panel ? rows * c->narrow / 2 * 2 * sizeof(int16_t) : 0);
+}
+
+/* Bytes of a product's groups or panels of `rows` rows. */
+static inline size_t tc_product_bytes(size_t blocks, size_t rows, int panel)
+{
+	return rows * blocks * (TC_BLOCK + 4 + (panel ? 4 : 0));
 }
 
 /* The numbers that are the factors of `rows` rows. */

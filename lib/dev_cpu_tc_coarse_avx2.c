@@ -28,15 +28,19 @@ INLINE vf co_bytes(const float *x, float f, int offset, vf *off)
 
 		q[i] = _mm256_cvtps_epi32(t);
 		o = _mm256_sub_ps(t, _mm256_cvtepi32_ps(q[i]));
-		*off += (vf)o * (vf)o;
+		if (off)
+			*off += (vf)o * (vf)o;
 	}
 	return (vf)_mm256_add_epi8(to_bytes(q), _mm256_set1_epi8((char)offset));
 }
 
+#define co_quads(x, f, offset) co_bytes(x, f, offset, NULL)
 #define co_start(sum, q) ((vi)_mm256_sub_epi16((__m256i)(sum), \
 	_mm256_maddubs_epi16(_mm256_set1_epi8(TC_BYTE), (__m256i)(q))))
 #define co_widen(sum, p) \
 	((vi)_mm256_madd_epi16((__m256i)(sum), (__m256i)(p)))
+#define co_times(p, q) \
+	((vi)_mm256_mullo_epi16((__m256i)(p), (__m256i)(q)))
 
 /* Left to gcc, the sums of a half block become a tree, and the products of a
  * step come before its sums: there are not registers enough for either. A row's

@@ -1,13 +1,21 @@
 /*
  * dev_cpu_tc_coarse_body: the loops of struct dev_cpu_tc_coarse, compiled once
- * per instruction set by a file that defines VEC_W, CO_MR (rows of a tile),
- * CO_TABLE and co_dot (accumulators plus products of pairs), co_one (four bytes
- * in every lane), co_not_below (a bit a lane) first. One of VEC_W 8 that knows
- * narrow columns defines CO_NARROW (the table's), co_bytes (a chunk as bytes, a
- * number added, and the squares of what they are off by), co_start (takes TC_BYTE
- * times the sums of pairs off), co_narrow (adds a row's products of bytes with
- * both halves of a panel, pairs in 16 bits) and co_widen (sums of two in 32, each
- * times a factor) besides.
+ * per instruction set by a file that first defines
+ *
+ *   VEC_W, CO_MR, CO_TABLE	CO_MR: rows of a tile
+ *   co_one		four bytes in every lane
+ *   co_dot		accumulators plus products of pairs
+ *   co_not_below	a bit a lane
+ *   co_quads		4 VEC_W values, scaled, as bytes, a number added
+ *   co_start		takes TC_BYTE times some bytes off sums
+ *   co_narrow		adds a row's products of bytes with both halves of a panel
+ *   co_times		products of two rows' factors
+ *   co_widen		sums times factors, in 32 bits
+ *
+ * Sums of bytes' products are of a type of its own, a lane's one or, in 16 bits,
+ * two. One of VEC_W 8 that knows narrow columns defines CO_NARROW (the table's)
+ * and co_bytes (a chunk as bytes, a number added, and the squares of what they
+ * are off by) besides.
  */
 #ifndef R1_DEV_CPU_TC_COARSE_BODY_H
 #define R1_DEV_CPU_TC_COARSE_BODY_H
@@ -15,6 +23,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "dev_cpu.h"
 #include "dev_cpu_tc_coarse.h"
 #include "dev_cpu_flip.h"
 
@@ -45,18 +54,42 @@ struct co_sizes {
 	float sq, top, half;
 };
 
+typedef float v8 __attribute__((vector_size(32)));
+typedef int32_t v8i __attribute__((vector_size(32)));
+
+INLINE v8 co_max8(v8 a, v8 b)
+{
+	v8i more = a > b;
+
+	return (v8)(((v8i)a & more) | ((v8i)b & ~more));
+}
+
+/* Lanes and those 8 on. */
+union co_two {
+	struct v16 all;
+	v8 half[2];
+};
+
 /* Of the 16 lanes those at places 0 and 1 of four in lane 0, the others in
  * lane 2. */
-INLINE vf co_halves(struct v16 v)
+INLINE v8 co_halves(struct v16 v)
 {
-#ifdef CO_NARROW
-	vf s = v.r[0] + v.r[1];
+	union co_two a = { v };
+	v8 s = a.half[0] + a.half[1];
 
-	s += __builtin_shuffle(s, (vi){ 1, 0, 3, 2, 5, 4, 7, 6 });
-	return s + __builtin_shuffle(s, (vi){ 4, 5, 6, 7, 0, 1, 2, 3 });
-#else
-	return v.r[0];		/* nobody asks */
-#endif
+	s += __builtin_shuffle(s, (v8i){ 1, 0, 3, 2, 5, 4, 7, 6 });
+	return s + __builtin_shuffle(s, (v8i){ 4, 5, 6, 7, 0, 1, 2, 3 });
+}
+
+/* The largest of 16 lanes. */
+INLINE float co_top(struct v16 v)
+{
+	union co_two a = { v };
+	v8 s = co_max8(a.half[0], a.half[1]);
+
+	s = co_max8(s, __builtin_shuffle(s, (v8i){ 4, 5, 6, 7, 0, 1, 2, 3 }));
+	s = co_max8(s, __builtin_shuffle(s, (v8i){ 2, 3, 0, 1, 6, 7, 4, 5 }));
+	return s[0] > s[1] ? s[0] : s[1];
 }
 
 /* The same columns of the second row behind, which comes from far away, are asked
@@ -65,8 +98,8 @@ INLINE struct co_sizes co_measure(const struct tc_cols *c, size_t from,
                                   size_t end, const float *x, int halves)
 {
 	struct v16 sum = splat16(0), most = sum, block = sum;
-	float t[TC_CHUNK], top[16];
-	vf half = splat(0), p;
+	float t[TC_CHUNK];
+	v8 half = { 0 };
 	struct co_sizes z = { 0 };
 	size_t i, j;
 
@@ -88,16 +121,12 @@ INLINE struct co_sizes co_measure(const struct tc_cols *c, size_t from,
 		if (halves && (i - from) % 2 == 0)
 			continue;
 		sum = add16(sum, block);
-		if (halves) {
-			p = co_halves(block);
-			half = larger(half, p);
-		}
+		if (halves)
+			half = co_max8(half, co_halves(block));
 		block = splat16(0);
 	}
 	z.sq = fold_add(sum);
-	store16(top, most);
-	for (i = 0; i < 16; i++)
-		z.top = top[i] > z.top ? top[i] : z.top;
+	z.top = co_top(most);
 	z.half = half[0] > half[2] ? half[0] : half[2];
 	return z;
 }
@@ -176,21 +205,15 @@ static struct co_row co_factors(const struct tc_cols *c, const float *x,
 	};
 }
 
-/* a and b as integers, beside each other in a lane. */
-INLINE vf co_pair(vf a, vf b, vf f)
-{
-	const vf magic = splat(12582912.0f);	/* 1.5 2^23: rounds to even */
-	vi p = (vi)(a * f + magic), q = (vi)(b * f + magic);
-
-	return (vf)((p & 0xffff) | q << 16);
-}
-
 /* Columns [0, 2 VEC_W) of a chunk as integers: column i beside column VEC_W + i
  * in lane i. */
 INLINE vf co_pairs(const float *x, float f)
 {
-	return co_pair(*(const vf_mem *)x, *(const vf_mem *)(x + VEC_W),
-	               splat(f));
+	const vf magic = splat(12582912.0f);	/* 1.5 2^23: rounds to even */
+	vi p = (vi)(*(const vf_mem *)x * f + magic);
+	vi q = (vi)(*(const vf_mem *)(x + VEC_W) * f + magic);
+
+	return (vf)((p & 0xffff) | q << 16);
 }
 
 /* Rows [i0, i0 + VEC_W) of n, `width` in the group. */
@@ -321,10 +344,7 @@ INLINE void co_pack(const struct tc_cols *c, const float *x, size_t n,
 			               out.narrow, out.factor);
 #endif
 	}
-	for (i = 0; i < width && !out.off; i++)
-		out.scale[i] = row[i].wide > 0 ? 1 / row[i].wide
-		                               : i < n ? NAN : 0;
-	for (i = 0; i < width && out.off; i++) {
+	for (i = 0; i < width; i++) {
 		out.scale[i] = out.narrow_scale[i] = out.off[i] = out.size[i] =
 			out.rest[i] = i < n ? NAN : 0;
 		if (!(row[i].wide > 0))
@@ -383,6 +403,34 @@ INLINE void co_sums(size_t chunks, const int16_t *x, const int16_t *w,
 	}
 }
 
+/* The sums of a block of bytes of a group and of a panel, from `start` on. */
+INLINE void co_block_sums(const int8_t *x, const int8_t *start, const int8_t *w,
+                          vi sum[CO_MR][2])
+{
+	vi s0 = *(const vi_mem *)(const void *)start;
+	vi s1 = *(const vi_mem *)(const void *)(start + 4 * VEC_W);
+	size_t j;
+
+	_Pragma("GCC unroll 16")
+	for (int i = 0; i < CO_MR; i++) {
+		sum[i][0] = s0;
+		sum[i][1] = s1;
+	}
+	_Pragma("GCC unroll 8")
+	for (j = 0; j < TC_BLOCK / 4; j++) {
+		const vi v[2] = {
+			*(const vi_mem *)(const void *)w,
+			*(const vi_mem *)(const void *)(w + 4 * VEC_W)
+		};
+
+		_Pragma("GCC unroll 16")
+		for (int i = 0; i < CO_MR; i++)
+			co_narrow(sum[i], x + 4 * i, v);
+		x += 4 * CO_MR;
+		w += 4 * CO_NR;
+	}
+}
+
 #ifdef CO_NARROW
 /* The same of bytes, a block at a time times the row's factor of it. Before each
  * block `part` bytes at `ahead` and on are asked for: were a panel's first tile to
@@ -398,31 +446,14 @@ INLINE void co_narrow_sums(size_t blocks, const int8_t *x,
 	for (int i = 0; i < CO_MR; i++)
 		acc[i][0] = acc[i][1] = (vi){ 0 };
 	for (; blocks; blocks--) {
-		vi s0 = *(const vi_mem *)(const void *)w, sum[CO_MR][2];
-		vi s1 = *(const vi_mem *)(const void *)(w + 4 * VEC_W);
+		vi sum[CO_MR][2];
 
-		w += 4 * CO_NR;
 		for (j = 0; j < part; j += 64)
 			__builtin_prefetch(ahead + j, 0, 2);
 		ahead += part;
-		_Pragma("GCC unroll 16")
-		for (int i = 0; i < CO_MR; i++) {
-			sum[i][0] = s0;
-			sum[i][1] = s1;
-		}
-		_Pragma("GCC unroll 8")
-		for (j = 0; j < TC_BLOCK / 4; j++) {
-			const vi v[2] = {
-				*(const vi_mem *)(const void *)w,
-				*(const vi_mem *)(const void *)(w + 4 * VEC_W)
-			};
-
-			_Pragma("GCC unroll 16")
-			for (int i = 0; i < CO_MR; i++)
-				co_narrow(sum[i], x + 4 * i, v);
-			x += 4 * CO_MR;
-			w += 4 * CO_NR;
-		}
+		co_block_sums(x, w, w + 4 * CO_NR, sum);
+		x += 4 * CO_MR * (TC_BLOCK / 4);
+		w += 4 * CO_NR * (TC_BLOCK / 4 + 1);
 		_Pragma("GCC unroll 16")
 		for (int i = 0; i < CO_MR; i++) {
 			vi p = co_one(factor + 2 * i);
@@ -565,9 +596,9 @@ const struct dev_cpu_tc_coarse CO_TABLE = {
 	.pack_x = body_pack_x,
 	.pack_w = body_pack_w,
 	.scan = body_scan,
+	.pack_rows = body_pack_rows,
 	.measure_columns = body_measure_columns,
-	.pack_x_columns = body_pack_x_columns,
-	.pack_w_columns = body_pack_w_columns,
+	.pack_columns = body_pack_columns,
 	.product = body_product,
 };
 

@@ -8,10 +8,48 @@
 #define VEC_W 16
 #define CO_MR 14
 #define CO_TABLE dev_cpu_tc_coarse_vnni
+#include "dev_cpu_flip.h"
+
 #define co_one(p) ((vi)_mm512_set1_epi32(*(const int32_t *)(const void *)(p)))
 #define co_dot(acc, a, w) \
 	((vi)_mm512_dpwssd_epi32((__m512i)(acc), (__m512i)(a), (__m512i)(w)))
 #define co_not_below(v, bar) ((unsigned)_mm512_cmp_ps_mask((__m512)(v), \
 	_mm512_set1_ps(bar), _CMP_NLT_UQ))
+
+/* Sums of four bytes' products are of 32 bits here, a lane's factors one. */
+#define co_start(sum, q) ((vi)_mm512_sub_epi32((__m512i)(sum), \
+	_mm512_dpbusd_epi32(_mm512_setzero_si512(), \
+	                    _mm512_set1_epi8(TC_BYTE), (__m512i)(q))))
+#define co_times(p, q) \
+	((vi)_mm512_mullo_epi16((__m512i)(p), (__m512i)(q)) & 0xffff)
+#define co_widen(sum, p) \
+	((vi)_mm512_mullo_epi32((__m512i)(sum), (__m512i)(p)))
+
+INLINE __m128i co_16(const float *x, float f)
+{
+	return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(
+		_mm512_loadu_ps(x), _mm512_set1_ps(f))));
+}
+
+INLINE vf co_quads(const float *x, float f, int offset)
+{
+	__m512i b = _mm512_castsi128_si512(co_16(x, f));
+
+	b = _mm512_inserti32x4(b, co_16(x + 16, f), 1);
+	b = _mm512_inserti32x4(b, co_16(x + 32, f), 2);
+	b = _mm512_inserti32x4(b, co_16(x + 48, f), 3);
+	return (vf)_mm512_add_epi8(b, _mm512_set1_epi8((char)offset));
+}
+
+INLINE void co_narrow(vi sum[2], const int8_t *x, const vi w[2])
+{
+	vi a = co_one(x);
+
+	sum[0] = (vi)_mm512_dpbusd_epi32((__m512i)sum[0], (__m512i)a,
+	                                 (__m512i)w[0]);
+	sum[1] = (vi)_mm512_dpbusd_epi32((__m512i)sum[1], (__m512i)a,
+	                                 (__m512i)w[1]);
+}
+
 #include "dev_cpu_tc_coarse_body.h"
 #endif

@@ -1,9 +1,8 @@
 /*
- * The products of the skip connection. Under DEV_Q8 operands become 16-bit
- * integers, each of their rows (of a gradient's columns) with a scale of its
- * own, as dev_cpu_tc_coarse.h holds wide columns: |p| <= 46000, so that sums
- * are exact in 32 bits. What is multiplied is cut into pieces of PIECE values,
- * each with its own scales; the later ones are added. Else it is gemm.
+ * The products of the skip connection. Under DEV_Q8 they are of bytes, in blocks
+ * with factors of their own (struct tc_product), of rows of x and w or of columns
+ * of g and x. Those are cut into pieces of TC_PIECE values; the later pieces'
+ * products are added. Else it is gemm.
  */
 #include "dev_cpu.h"
 #include "dev_cpu_tc.h"
@@ -12,9 +11,7 @@
 
 enum {
 	LEAST = 48,		/* of each size: below, packing costs more */
-	PIECE = 1024,		/* values: a panel stays in the first cache */
 	MOST_BYTES = 64 << 20,	/* of both operands packed, at most */
-	COLUMNS = 32,		/* measured by an item */
 	TILES_PER_THREAD = 8
 };
 
@@ -22,8 +19,9 @@ enum {
 struct operand {
 	const float *v;		/* [n, k], or as columns [k, n] */
 	size_t n, width, groups;
-	int16_t *packed;
-	float *factor, *scale;	/* factor: of columns */
+	int8_t *packed;
+	float *scale;
+	float *unit, *sq;	/* [block][groups width] of columns */
 };
 
 struct skip {
@@ -32,75 +30,64 @@ struct skip {
 	struct operand a, b;
 	int columns;
 	size_t k;
-	struct tc_cols cols;	/* the piece as chunks */
-	size_t first, length;	/* and as values */
+	size_t first, length, blocks;	/* of a piece */
 	size_t mt, nt, tiles;	/* a tile; tiles in a row of them */
 	float *out;		/* [a.n, b.n] */
 	int add;
 };
 
-static size_t group_values(const struct skip *s, const struct operand *o)
+/* Groups or panels that an item packs. */
+static size_t each(const struct skip *s, const struct operand *o)
 {
-	return tc_wide_values(&s->cols, o->width);
+	return s->columns ? TC_COLUMNS / o->width : 1;
 }
 
-/* ---- packing ---- */
-
-static void pack_group(void *ctx, size_t item, int thread)
-{
-	const struct skip *s = ctx;
-	int b = item >= s->a.groups;
-	const struct operand *o = b ? &s->b : &s->a;
-	size_t i = b ? item - s->a.groups : item, r = i * o->width;
-	size_t n = o->n - r < o->width ? o->n - r : o->width;
-	const struct tc_side side = {
-		.wide = o->packed + i * group_values(s, o),
-		.scale = o->scale + r
-	};
-
-	(void)thread;
-	(b ? s->table->pack_w : s->table->pack_x)(&s->cols, o->v + r * s->k, n,
-	                                          side);
-}
-
+/* A block of rows of one of the two. */
 static void measure(void *ctx, size_t item, int thread)
 {
 	const struct skip *s = ctx;
-	size_t a_items = dev_cpu_div_up(s->a.n, COLUMNS);
-	int b = item >= a_items;
+	int b = item >= s->blocks;
 	const struct operand *o = b ? &s->b : &s->a;
-	size_t j = (b ? item - a_items : item) * COLUMNS;
+	size_t i = b ? item - s->blocks : item, at = i * o->groups * o->width;
+	size_t r = i * TC_BLOCK, left = s->length - r;
 
 	(void)thread;
-	s->table->measure_columns(o->v + s->first * o->n + j, o->n, s->length,
-	                          o->n - j < COLUMNS ? o->n - j : COLUMNS,
-	                          o->factor + j, o->scale + j);
+	s->table->measure_columns(o->v + (s->first + r) * o->n, o->n,
+	                          left < TC_BLOCK ? left : TC_BLOCK, o->n,
+	                          o->unit + at, o->sq + at);
 }
 
-static void pack_chunk(void *ctx, size_t item, int thread)
+static void pack(void *ctx, size_t item, int thread)
 {
 	const struct skip *s = ctx;
-	int b = item >= s->cols.wide;
+	size_t a_items = dev_cpu_div_up(s->a.groups, each(s, &s->a));
+	int b = item >= a_items;
 	const struct operand *o = b ? &s->b : &s->a;
-	size_t i = b ? item - s->cols.wide : item, r = i * TC_CHUNK;
-	size_t rows = s->length - r < TC_CHUNK ? s->length - r : TC_CHUNK;
+	size_t rows = each(s, o) * o->width;
+	size_t i = (b ? item - a_items : item) * rows;
+	size_t n = o->n - i < rows ? o->n - i : rows;
+	int8_t *out = o->packed + tc_product_bytes(s->blocks, i, b);
 
 	(void)thread;
-	(b ? s->table->pack_w_columns : s->table->pack_x_columns)(
-		o->v + (s->first + r) * o->n, o->n, rows, o->n, o->factor,
-		group_values(s, o), o->packed + r * o->width);
+	if (s->columns)
+		s->table->pack_columns(o->v + s->first * o->n + i, o->n,
+		                       s->length, n, o->unit + i, o->sq + i,
+		                       o->groups * o->width, b, out,
+		                       o->scale + i);
+	else
+		s->table->pack_rows(o->v + i * s->k + s->first, s->k,
+		                    s->length, n, b, out, o->scale + i);
 }
-
-/* ---- the products ---- */
 
 static void tile(void *ctx, size_t item, int thread)
 {
 	const struct skip *s = ctx;
 	size_t i = item / s->tiles * s->mt, j = item % s->tiles * s->nt;
 	const struct tc_product p = {
-		s->cols.wide, s->a.packed + tc_wide_values(&s->cols, i),
-		s->b.packed + tc_wide_values(&s->cols, j), s->a.scale + i,
-		s->b.scale + j, s->a.n - i < s->mt ? s->a.n - i : s->mt,
+		s->blocks, s->a.packed + tc_product_bytes(s->blocks, i, 0),
+		s->b.packed + tc_product_bytes(s->blocks, j, 1),
+		s->a.scale + i, s->b.scale + j,
+		s->a.n - i < s->mt ? s->a.n - i : s->mt,
 		s->b.n - j < s->nt ? s->b.n - j : s->nt,
 		s->out + i * s->b.n + j, s->b.n, s->add || s->first > 0
 	};
@@ -112,20 +99,12 @@ static void tile(void *ctx, size_t item, int thread)
 static void run_piece(struct skip *s)
 {
 	struct par *pool = s->dev->base.pool;
-	size_t i;
 
-	s->cols.d = s->k;
-	s->cols.wide = dev_cpu_div_up(s->length, TC_CHUNK);
-	s->cols.narrow = 0;
-	for (i = 0; i < s->cols.wide; i++)
-		s->cols.chunk[i] = (uint16_t)(s->first / TC_CHUNK + i);
-	if (s->columns) {
-		par_for(pool, dev_cpu_div_up(s->a.n, COLUMNS) +
-		        dev_cpu_div_up(s->b.n, COLUMNS), measure, s);
-		par_for(pool, 2 * s->cols.wide, pack_chunk, s);
-	} else {
-		par_for(pool, s->a.groups + s->b.groups, pack_group, s);
-	}
+	s->blocks = dev_cpu_div_up(s->length, TC_BLOCK);
+	if (s->columns)
+		par_for(pool, 2 * s->blocks, measure, s);
+	par_for(pool, dev_cpu_div_up(s->a.groups, each(s, &s->a)) +
+	        dev_cpu_div_up(s->b.groups, each(s, &s->b)), pack, s);
 	par_for(pool, dev_cpu_div_up(s->a.n, s->mt) * s->tiles, tile, s);
 }
 
@@ -133,9 +112,10 @@ static void cut_operand(struct tc_room *r, struct operand *o, size_t piece)
 {
 	size_t n = o->groups * o->width;
 
-	o->packed = tc_cut(r, n * piece * sizeof(*o->packed));
+	o->packed = tc_cut(r, tc_product_bytes(piece / TC_BLOCK, n, 1));
 	o->scale = tc_cut(r, n * sizeof(*o->scale));
-	o->factor = tc_cut(r, n * sizeof(*o->factor));
+	o->unit = tc_cut(r, n * (piece / TC_BLOCK) * sizeof(*o->unit));
+	o->sq = tc_cut(r, n * (piece / TC_BLOCK) * sizeof(*o->sq));
 }
 
 /* Whether s goes through integers, which it then gets room for: 1, 0, or -1
@@ -149,10 +129,10 @@ static int skip_room(struct skip *s, size_t piece, struct err *e)
 	s->b.width = s->table->nr;
 	s->a.groups = dev_cpu_div_up(s->a.n, s->a.width);
 	s->b.groups = dev_cpu_div_up(s->b.n, s->b.width);
-	if (s->a.n + s->b.n > MOST_BYTES / sizeof(int16_t) / piece)
-		return 0;
 	cut_operand(&room, &s->a, piece);
 	cut_operand(&room, &s->b, piece);
+	if (room.used > MOST_BYTES)
+		return 0;
 	if (mem_grow(&c->packed, &c->packed_cap, room.used / sizeof(*c->packed),
 	             sizeof(*c->packed), e) < 0)
 		return -1;
@@ -171,10 +151,10 @@ static int in_integers(struct skip *s, struct err *e)
 	int rc;
 
 	if (s->dev->precision != DEV_Q8 || !s->table || m < LEAST ||
-	    n < LEAST || s->k < LEAST || s->k > TC_MAX_IN)
+	    n < LEAST || s->k < LEAST)
 		return 0;
-	piece = dev_cpu_div_up(s->k, dev_cpu_div_up(s->k, PIECE));
-	piece = dev_cpu_div_up(piece, TC_CHUNK) * TC_CHUNK;
+	piece = dev_cpu_div_up(s->k, dev_cpu_div_up(s->k, TC_PIECE));
+	piece = dev_cpu_div_up(piece, TC_BLOCK) * TC_BLOCK;
 	if ((rc = skip_room(s, piece, e)) <= 0)
 		return rc;
 	cut.round_m = s->a.width;
