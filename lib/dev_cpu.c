@@ -8,6 +8,8 @@
 #include "dev_cpu_tc_coarse.h"
 #include "mem.h"
 
+enum { COPY = 256 << 10 };	/* bytes that a thread copies at a time */
+
 static void *cpu_alloc(struct dev *d, size_t bytes, struct err *e)
 {
 	(void)d;
@@ -20,14 +22,28 @@ static void cpu_release(struct dev *d, void *p)
 	mem_free(p);
 }
 
-/* put, get and copy are one thing here: device memory is the host's. */
+struct copy {
+	char *dst;
+	const char *src;
+};
+
+static void copy_range(void *ctx, size_t first, size_t count)
+{
+	const struct copy *c = ctx;
+
+	memcpy(c->dst + first, c->src + first, count);
+}
+
+/* put, get and copy are one thing here: device memory is the host's. What one
+ * thread would have the others wait for they do together. */
 static int cpu_copy(struct dev *d, void *dst, const void *src, size_t bytes,
                     struct err *e)
 {
-	(void)d;
+	struct copy c = { dst, src };
+
 	(void)e;
 	if (bytes)
-		memcpy(dst, src, bytes);
+		dev_cpu_ranges((struct dev_cpu *)d, bytes, COPY, copy_range, &c);
 	return 0;
 }
 

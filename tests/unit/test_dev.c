@@ -601,6 +601,32 @@ static void memory_goes_there_and_back(void **state)
 	o->release(devs[0], q);
 }
 
+/* More than one thread's share, and none of what is beside it. */
+static void large_memory_goes_whole(void **state)
+{
+	enum { BYTES = (900 << 10) + 5 };
+	char *a = mem_scratch(BYTES, 1, &e), *b = mem_scratch(BYTES + 1, 1, &e), *p;
+	int i, j;
+
+	(void)state;
+	for (j = 0; j < BYTES; j++)
+		a[j] = (char)(j * 31 + j / 4096);
+	for (i = 0; i < N_DEVS; i++) {
+		const struct dev_ops *o = dev_ops(devs[i]);
+
+		memset(b, 1, BYTES + 1);
+		p = o->alloc(devs[i], BYTES, &e);
+		assert_non_null(p);
+		assert_int_equal(o->put(devs[i], p, a, BYTES, &e), 0);
+		assert_int_equal(o->get(devs[i], b, p, BYTES, &e), 0);
+		assert_memory_equal(a, b, BYTES);
+		assert_int_equal(b[BYTES], 1);
+		o->release(devs[i], p);
+	}
+	mem_free(a);
+	mem_free(b);
+}
+
 static void absent_devices_say_so(void **state)
 {
 	(void)state;
@@ -631,6 +657,7 @@ int main(void)
 		cmocka_unit_test(attention_refuses_uneven_groups),
 		cmocka_unit_test(xent_is_the_loop),
 		cmocka_unit_test(memory_goes_there_and_back),
+		cmocka_unit_test(large_memory_goes_whole),
 		cmocka_unit_test(absent_devices_say_so),
 	};
 
