@@ -65,7 +65,7 @@ size_t dev_cpu_tc_know_bytes(const struct tc_encode *q)
  * reach the bar for certain, in the end all. */
 static int is_open(const struct tc_pick *p, size_t i, int sure)
 {
-	return !(p->low[i] == p->up[i]) && (!sure || p->low[i] >= p->bar);
+	return !dev_cpu_tc_pick_known(p, i) && (!sure || p->low[i] >= p->bar);
 }
 
 /* Raises the bars of a list's rows, and sorts their open values by counting. */

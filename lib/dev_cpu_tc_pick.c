@@ -180,7 +180,7 @@ static int raise(const struct tc_encode *q, struct tc_pick *p, size_t want)
 /* Asks for row i of w if it will be wanted. */
 static void fetch(const struct tc_encode *q, const struct tc_pick *p, size_t i)
 {
-	if (!(p->low[i] == p->up[i]))
+	if (!dev_cpu_tc_pick_known(p, i))
 		dev_cpu_fetch(q->w + p->at[i] * q->d_in, q->d_in *
 		              sizeof(*q->w));
 }
@@ -197,7 +197,7 @@ static void know(const struct tc_encode *q, size_t row, struct tc_pick *p)
 
 		if (i + 1 < p->n)
 			fetch(q, p, i + 1);
-		if (!(p->low[i] == v))
+		if (!dev_cpu_tc_pick_known(p, i))
 			v = q->dev->vec->dot(x, q->w + at * q->d_in, q->d_in) +
 			    q->b[at];
 		p->up[n] = p->low[n] = v;
@@ -299,7 +299,7 @@ static int all_known(const struct tc_pick *p)
 {
 	size_t i = 0;
 
-	while (i < p->n && p->low[i] == p->up[i])
+	while (i < p->n && dev_cpu_tc_pick_known(p, i))
 		i++;
 	return i == p->n;
 }

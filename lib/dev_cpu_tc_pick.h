@@ -65,6 +65,12 @@ struct tc_pick {
 	int again;		/* all values were computed */
 };
 
+/* Whether candidate i's value is there, and not bounds alone. */
+static inline int dev_cpu_tc_pick_known(const struct tc_pick *p, size_t i)
+{
+	return p->low[i] == p->up[i];
+}
+
 /* What encode was asked. */
 struct tc_encode {
 	struct dev_cpu *dev;
