@@ -22,6 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 DIR = sys.argv[1]
 COUNT, BATCHES, FILES = {}, {}, {}
 LOCK = threading.Lock()
+IN_TURN = threading.Lock()
 KEY = "sk-sesame-0123456789"
 
 
@@ -253,11 +254,14 @@ class Handler(BaseHTTPRequestHandler):
                              .replace(b"results", b"res\xffults"))
         if model == "huge" and again < 1:
             return self.send(200, data[:-1] + b',"pad":"' + b"x" * (70 if api == "embed" else 3) * 1_000_000 + b'"}')
-        return self.send(200, data, **(self.limits(api) if model == "drained" else {}))
+        if model == "drained":
+            with IN_TURN:
+                return self.send(200, data, **self.limits(api))
+        return self.send(200, data)
 
     def limits(self, api):
         """The third answer uses up the requests of the next second; tokens are left.
-        What comes all the same is noted."""
+        What comes all the same is noted. Answers are sent in turn: no later one overtakes it."""
         now = time.time()
         with LOCK:
             until = COUNT.get(("until", api), 0)
