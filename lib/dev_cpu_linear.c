@@ -7,7 +7,7 @@
  * where rows may be rounded, dev_cpu_q8.h), and on other processors through BLAS.
  *
  * Nothing packed outlives a call: x is packed whole (as many floats as it has),
- * weights a round at a time (MM_ROUND_BYTES), which for hundreds of rows costs
+ * weights a round at a time (MM_ROUND), which for hundreds of rows costs
  * little beside the products and leaves weights in their files.
  */
 #include <string.h>
@@ -29,7 +29,7 @@ enum {
 	MM_ROWS = 200,		/* rows of x per item, about: second cache */
 	MM_COLS = 384,		/* rows of a weight per item, at most: a */
 				/* multiple of nr */
-	MM_ROUND_BYTES = 32 << 20	/* of packed weights, about */
+	MM_ROUND = 8 << 20	/* values of packed weights, about */
 };
 
 const struct dev_linear *dev_cpu_linear_piece(const struct linear *g,
@@ -70,6 +70,16 @@ size_t dev_cpu_linear_cut(const struct linear *g, size_t most, size_t nr)
 	size_t d_out = g->l->w->shape[0];
 
 	return g->count > 1 || d_out == 0 ? most : cut_rows(d_out, most, nr);
+}
+
+size_t dev_cpu_linear_round(size_t values, size_t pieces, size_t piece,
+                            size_t d_in)
+{
+	size_t round = values / piece / d_in;
+
+	if (round < 1)
+		round = 1;
+	return round < pieces ? round : pieces;
 }
 
 /* ---- a few rows ---- */
@@ -306,16 +316,6 @@ static void mm_item(void *ctx, size_t item, int thread)
 		a->g.dev->vec->axpy(1, l->bias + j, out + i * d_out, n);
 }
 
-/* Pieces of weights packed at a time. */
-static size_t mm_round(size_t pieces, size_t cols, size_t d_in)
-{
-	size_t round = MM_ROUND_BYTES / sizeof(float) / cols / d_in;
-
-	if (round < 1)
-		round = 1;
-	return round < pieces ? round : pieces;
-}
-
 static int mm(const struct linear *g, struct err *e)
 {
 	struct dev_cpu *c = g->dev;
@@ -330,7 +330,7 @@ static int mm(const struct linear *g, struct err *e)
 	a.n_groups = (g->n + mr - 1) / mr;
 	blocks = (a.n_groups + MM_ROWS / mr - 1) / (MM_ROWS / mr);
 	a.group_rows = (a.n_groups + blocks - 1) / blocks;
-	round = mm_round(pieces, a.cols, d_in);
+	round = dev_cpu_linear_round(MM_ROUND, pieces, a.cols, d_in);
 	bytes = (a.n_groups * mr + round * a.cols) * d_in * sizeof(float);
 	if (dev_cpu_scratch_need(c, nr * d_in * sizeof(float), e) < 0 ||
 	    mem_grow(&c->packed, &c->packed_cap, bytes / sizeof(*c->packed),
@@ -403,6 +403,7 @@ size_t dev_cpu_linear_keeps(const struct dev *d, size_t m, size_t n, size_t k)
 		return 0;
 	cols = cut_rows(n, MM_COLS, mm->nr);
 	rows = dev_cpu_div_up(m, mm->mr) * mm->mr +
-	       mm_round(dev_cpu_div_up(n, cols), cols, k) * cols;
+	       dev_cpu_linear_round(MM_ROUND, dev_cpu_div_up(n, cols), cols,
+	                            k) * cols;
 	return rows * k * sizeof(float);
 }

@@ -24,6 +24,10 @@ size_t dev_cpu_linear_pieces(const struct linear *g, size_t piece);
  * all are one weight's about alike, since half of one would leave threads waiting
  * for the last. */
 size_t dev_cpu_linear_cut(const struct linear *g, size_t most, size_t nr);
+/* Pieces of weights packed at a time: about `values`, in rows of d_in, `piece` of
+ * them to a piece; at least one, at most all. */
+size_t dev_cpu_linear_round(size_t values, size_t pieces, size_t piece,
+                            size_t d_in);
 
 /* dev_cpu_q8.c: whether this call is one for rows of 8 bits, and the call. */
 int dev_cpu_q8_fits(const struct linear *g);

@@ -15,7 +15,7 @@ enum {
 				/* multiple of nr */
 	DEPTH = 48,		/* blocks multiplied at a time: those of an */
 				/* item's rows stay there */
-	ROUND_BYTES = 16 << 20,	/* of packed weights, about */
+	ROUND = 16 << 20,	/* values of packed weights, about */
 	MAX_MR = 16, MAX_NR = 32	/* of any table */
 };
 
@@ -188,11 +188,7 @@ int dev_cpu_q8_linear(const struct linear *g, struct err *e)
 	a.group_rows = (a.n_groups + items - 1) / items;
 	a.cols = dev_cpu_linear_cut(g, COLS, nr);
 	pieces = dev_cpu_linear_pieces(g, a.cols);
-	round = ROUND_BYTES / a.cols / d_in;
-	if (round < 1)
-		round = 1;
-	if (round > pieces)
-		round = pieces;
+	round = dev_cpu_linear_round(ROUND, pieces, a.cols, d_in);
 	left = a.n_groups * mr;
 	right = round * a.cols;
 	/* a byte a value, two floats a block, a unit a row of x; each part

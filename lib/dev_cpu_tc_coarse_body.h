@@ -35,17 +35,23 @@ typedef vi vi_mem __attribute__((aligned(4), may_alias));
 
 /* ---- packing ---- */
 
+/* `width` values of a row, of which n are there; t: room for a copy. */
+INLINE const float *co_part(const float *x, size_t n, size_t width, float *t)
+{
+	if (n >= width)
+		return x;
+	memset(t, 0, width * sizeof(*t));
+	memcpy(t, x, n * sizeof(*t));
+	return t;
+}
+
 /* The columns of a chunk of row x, or of a copy in t where some are missing. */
 INLINE const float *co_chunk(const struct tc_cols *c, size_t i, const float *x,
                              float t[TC_CHUNK])
 {
-	size_t at = c->chunk[i] * (size_t)TC_CHUNK, left = c->d - at;
+	size_t at = c->chunk[i] * (size_t)TC_CHUNK;
 
-	if (left >= TC_CHUNK)
-		return x + at;
-	memset(t, 0, TC_CHUNK * sizeof(*t));
-	memcpy(t, x + at, left * sizeof(*t));
-	return t;
+	return co_part(x + at, c->d - at, TC_CHUNK, t);
 }
 
 /* What sets the scales of some columns: sum of squares, largest value, and the

@@ -210,7 +210,7 @@ int dev_cpu_tc_encode(struct dev *d, const float *x, size_t n, size_t d_in,
 	struct tc_encode q = {
 		.dev = (struct dev_cpu *)d, .loops = dev_cpu_tc_loops(), .w = w,
 		.b = b, .ids = ids, .d_in = d_in, .n_latents = n_latents,
-		.k = out->k, .trust = ((struct dev_cpu *)d)->distrust == 0
+		.k = out->k
 	};
 	size_t i;
 	int rc;

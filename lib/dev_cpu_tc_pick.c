@@ -243,7 +243,7 @@ size_t dev_cpu_tc_pick_want(const struct tc_encode *q, size_t seen)
 	double mean = (double)q->k * (double)seen / (double)q->n_latents;
 	double want = mean + MARGIN * sqrt(mean) + MARGIN;
 
-	return q->trust && want < (double)q->k ? (size_t)want : q->k;
+	return !q->dev->distrust && want < (double)q->k ? (size_t)want : q->k;
 }
 
 int dev_cpu_tc_pick_trim(const struct tc_encode *q, struct tc_pick *p)

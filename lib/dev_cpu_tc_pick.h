@@ -79,7 +79,6 @@ struct tc_encode {
 	const uint32_t *ids;
 	size_t n, d_in, n_latents, k;
 	size_t cap;		/* of the candidates of a row */
-	int trust;		/* whether a bar may rise on it */
 	uint32_t *latent;	/* [n, k] */
 	float *value;
 };

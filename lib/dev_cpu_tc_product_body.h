@@ -55,11 +55,7 @@ INLINE void co_put_factors(size_t blocks, const int16_t *factor, size_t step,
 INLINE const float *co_block_part(const float *x, size_t at, size_t d,
                                   float t[TC_BLOCK])
 {
-	if (d - at >= TC_BLOCK)
-		return x + at;
-	memset(t, 0, TC_BLOCK * sizeof(*t));
-	memcpy(t, x + at, (d - at) * sizeof(*t));
-	return t;
+	return co_part(x + at, d - at, TC_BLOCK, t);
 }
 
 /* The sum of squares, and in *unit what integers want to be apart. */
@@ -162,17 +158,6 @@ enum {
 	COLUMNS_AHEAD = 48	/* rows lie far apart */
 };
 
-/* `width` values of a row, of which n are there; t: room for a copy. */
-INLINE const float *co_row_part(const float *x, size_t n, size_t width,
-                                float *t)
-{
-	if (n >= width)
-		return x;
-	memset(t, 0, width * sizeof(*t));
-	memcpy(t, x, n * sizeof(*t));
-	return t;
-}
-
 /* n columns, at most STRIP. Row by row, as they lie in memory. */
 static void measure_strip(const float *x, size_t ld, size_t rows, size_t n,
                           float *unit, float *sq)
@@ -189,7 +174,7 @@ static void measure_strip(const float *x, size_t ld, size_t rows, size_t n,
 			_Pragma("GCC unroll 4")
 			for (size_t r = 0; r < 4; r++) {
 				const float *row = x + (i + r) * ld + j;
-				struct v16 a = load16(co_row_part(row, i + r <
+				struct v16 a = load16(co_part(row, i + r <
 					rows ? n - j : 0, 16, t));
 
 				__builtin_prefetch(row + 4 * ld);
@@ -241,7 +226,7 @@ INLINE void co_pack_column_block(const float *x, size_t ld, size_t rows,
 			const float *v = x + (i + r) * ld;
 
 			__builtin_prefetch(v + COLUMNS_AHEAD);
-			p[r] = (vi)(*(const vf_mem *)co_row_part(v, i + r < rows
+			p[r] = (vi)(*(const vf_mem *)co_part(v, i + r < rows
 				? n : 0, VEC_W, t) * f + magic);
 		}
 		p[0] = (p[0] & 0xff) | (p[1] & 0xff) << 8 |
