@@ -98,6 +98,17 @@ INLINE float co_top(struct v16 v)
 	return s[0] > s[1] ? s[0] : s[1];
 }
 
+/* Adds the squares of 16 values to sum, raises `most` to their sizes. */
+INLINE void co_see(struct v16 a, struct v16 *sum, struct v16 *most)
+{
+	EACH_U {
+		vf v = (vf)((vi)a.r[u] & 0x7fffffff);
+
+		sum->r[u] += v * v;
+		most->r[u] = larger(v, most->r[u]);
+	}
+}
+
 /* The same columns of the second row behind, which comes from far away, are asked
  * for meanwhile. */
 INLINE struct co_sizes co_measure(const struct tc_cols *c, size_t from,
@@ -114,15 +125,8 @@ INLINE struct co_sizes co_measure(const struct tc_cols *c, size_t from,
 
 		_Pragma("GCC unroll 2")
 		for (j = 0; j < TC_CHUNK; j += 16) {
-			struct v16 a = load16(v + j);
-
 			__builtin_prefetch(v + 2 * c->d + j);
-			block = add16(block, mul16(a, a));
-			EACH_U {
-				vf s = (vf)((vi)a.r[u] & 0x7fffffff);
-
-				most.r[u] = larger(s, most.r[u]);
-			}
+			co_see(load16(v + j), &block, &most);
 		}
 		if (halves && (i - from) % 2 == 0)
 			continue;

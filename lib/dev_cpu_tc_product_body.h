@@ -66,16 +66,8 @@ INLINE float co_measure_block(const float *x, float *unit)
 	size_t j;
 
 	_Pragma("GCC unroll 4")
-	for (j = 0; j < TC_BLOCK; j += 16) {
-		struct v16 a = load16(x + j);
-
-		sum = add16(sum, mul16(a, a));
-		EACH_U {
-			vf s = (vf)((vi)a.r[u] & 0x7fffffff);
-
-			most.r[u] = larger(s, most.r[u]);
-		}
-	}
+	for (j = 0; j < TC_BLOCK; j += 16)
+		co_see(load16(x + j), &sum, &most);
 	half = co_halves(sum);
 	*unit = co_unit((struct co_sizes){ 0, co_top(most), half[0] > half[2]
 	                                   ? half[0] : half[2] });
@@ -174,16 +166,10 @@ static void measure_strip(const float *x, size_t ld, size_t rows, size_t n,
 			_Pragma("GCC unroll 4")
 			for (size_t r = 0; r < 4; r++) {
 				const float *row = x + (i + r) * ld + j;
-				struct v16 a = load16(co_part(row, i + r <
-					rows ? n - j : 0, 16, t));
 
 				__builtin_prefetch(row + 4 * ld);
-				EACH_U {
-					vf v = (vf)((vi)a.r[u] & 0x7fffffff);
-
-					s[r / 2].r[u] += v * v;
-					most.r[u] = larger(v, most.r[u]);
-				}
+				co_see(load16(co_part(row, i + r < rows ? n - j
+					: 0, 16, t)), &s[r / 2], &most);
 			}
 			store16(half[0] + j, s[0]);
 			store16(half[1] + j, s[1]);
