@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "cli.h"
-#include "gguf.h"
 #include "map.h"
 #include "mem.h"
 #include "ranges.h"
@@ -317,36 +316,32 @@ static int run(const struct opts *o, const struct cli_common *c,
 
 /* ---- a plan ------------------------------------------------------------------ */
 
-/* How a model's matrices are stored, by its first layer's; f32 for what is no
- * GGUF file. */
-static enum dtype stored_type(const char *path)
+/* This machine, measured, what the model takes on it, and its device left open in
+ * *d. */
+static int this_machine(const struct opts *o, const struct cli_common *c,
+                        const struct train_plan_in *in,
+                        struct train_card *card, struct model_need *need,
+                        struct dev **d, struct err *e)
 {
-	struct err e;
-	struct gguf *g = gguf_open(path, &e);
-	const struct tensor *w = g ? gguf_find(g, "blk.0.ffn_up.weight") : NULL;
-	enum dtype t = w ? w->type : DT_F32;
-
-	gguf_free(g);
-	return t;
+	if (!(*d = dev_open("cpu", c->threads, e)))
+		return -1;
+	dev_set_precision(*d, o->precision);
+	if (model_need(o->model, *d, train_plan_rows(in->ctx, in->forward), need,
+	               e) < 0)
+		return -1;
+	return train_card_measure(in->model, need->type, &in->runs[0].train, *d,
+	                          card, e);
 }
 
-/* The device: this machine, measured and left open in *d, or a row of a table. */
-static int find_card(const struct opts *o, const struct cli_common *c,
-                     const struct model_cfg *m, const struct train_cfg *t,
-                     struct train_card *card, struct dev **d, struct err *e)
+/* A row of a table. */
+static int find_card(const struct opts *o, struct train_card *card,
+                     struct err *e)
 {
 	const char *table;
 	struct map file = { 0 };
 	size_t n;
 	int rc;
 
-	if (!o->cards && strcmp(o->device, "cpu") == 0) {
-		if (!(*d = dev_open("cpu", c->threads, e)))
-			return -1;
-		dev_set_precision(*d, o->precision);
-		return train_card_measure(m, stored_type(o->model), t, *d, card,
-		                          e);
-	}
 	table = train_card_builtin(&n);
 	if (o->cards) {
 		if (map_open(&file, o->cards, e) < 0)
@@ -393,11 +388,12 @@ static int plan(const struct opts *o, const struct cli_common *c,
 	struct train_set_cfg *sets = NULL;
 	struct rows_shape s = { .layers = layers };
 	struct train_card card;
+	struct model_need need;
 	struct train_plan p = { .pass = NULL };
 	struct dev *d = NULL;
 	struct model_cfg m;
 	size_t i;
-	int rc = -1;
+	int here = !o->cards && strcmp(o->device, "cpu") == 0, rc = -1;
 
 	if (model_cfg_read(o->model, &m, e) < 0)
 		return -1;
@@ -413,7 +409,10 @@ static int plan(const struct opts *o, const struct cli_common *c,
 	in.model = &m;
 	in.runs = sets;
 	in.card = &card;
-	if (find_card(o, c, &m, &sets[0].train, &card, &d, e) == 0 &&
+	if (here)
+		in.need = &need;
+	if ((here ? this_machine(o, c, &in, &card, &need, &d, e)
+	          : find_card(o, &card, e)) == 0 &&
 	    train_plan_make(&in, &p, e) == 0)
 		rc = show(&p, o->json, e);
 done:

@@ -107,11 +107,12 @@ struct dev_ops {
 	              const struct dev_linear *l, size_t count, struct err *e);
 
 	/* Bytes that the device keeps for packed operands once it has done a
-	 * gemm of these sizes, or linear with m rows and a weight [n, k] (then
-	 * at most so many); of all its calls it keeps the most that one took. */
-	size_t (*gemm_keeps)(const struct dev *d, size_t m, size_t n, size_t k);
-	size_t (*linear_keeps)(const struct dev *d, size_t m, size_t n,
-	                       size_t k);
+	 * gemm of these sizes, or linear with n rows and weights of these types
+	 * and shapes (nothing else of l is read), as its precision is now; of
+	 * all its calls it keeps the most that one took. */
+	size_t (*gemm_keeps)(struct dev *d, size_t m, size_t n, size_t k);
+	size_t (*linear_keeps)(struct dev *d, size_t n,
+	                       const struct dev_linear *l, size_t count);
 
 	/* out[n,d] = rows ids[i] of w [n_vocab,d]; ids on the host. */
 	int (*embed)(struct dev *d, const struct tensor *w,

@@ -77,7 +77,7 @@ void dev_cpu_tile_sizes(const struct dev_cpu_cut *c, size_t m, size_t n,
 int dev_cpu_gemm(struct dev *d, int ta, int tb, size_t m, size_t n, size_t k,
                  float alpha, const float *a, size_t lda, const float *b,
                  size_t ldb, float beta, float *c, size_t ldc, struct err *e);
-size_t dev_cpu_gemm_keeps(const struct dev *d, size_t m, size_t n, size_t k);
+size_t dev_cpu_gemm_keeps(struct dev *d, size_t m, size_t n, size_t k);
 /* One linear map, n rows, through BLAS; shapes checked by the caller. */
 int dev_cpu_gemm_weight(struct dev_cpu *c, const float *x, size_t n,
                         const struct dev_linear *l, struct err *e);
@@ -85,7 +85,8 @@ int dev_cpu_gemm_weight(struct dev_cpu *c, const float *x, size_t n,
 /* dev_cpu_linear.c */
 int dev_cpu_linear(struct dev *d, const float *x, size_t n,
                    const struct dev_linear *l, size_t count, struct err *e);
-size_t dev_cpu_linear_keeps(const struct dev *d, size_t m, size_t n, size_t k);
+size_t dev_cpu_linear_keeps(struct dev *d, size_t n, const struct dev_linear *l,
+                            size_t count);
 
 /* dev_cpu_attn.c */
 int dev_cpu_attention(struct dev *d, const float *q, const float *k,

@@ -198,9 +198,9 @@ static void packed_tile(void *ctx, size_t item, int thread)
 }
 
 /* Both operands packed; 0: these sizes are BLAS's. */
-size_t dev_cpu_gemm_keeps(const struct dev *d, size_t m, size_t n, size_t k)
+size_t dev_cpu_gemm_keeps(struct dev *d, size_t m, size_t n, size_t k)
 {
-	const struct dev_cpu_mm *mm = ((const struct dev_cpu *)d)->mm;
+	const struct dev_cpu_mm *mm = ((struct dev_cpu *)d)->mm;
 	size_t rows;
 
 	if (!mm || m < MM_LEAST || n < MM_LEAST || k < MM_LEAST)

@@ -59,17 +59,13 @@ size_t dev_cpu_linear_pieces(const struct linear *g, size_t piece)
 	return n;
 }
 
-/* Rows of a piece of a weight of n rows. */
-static size_t cut_rows(size_t n, size_t most, size_t nr)
-{
-	return dev_cpu_div_up(dev_cpu_even_piece(n, most, nr), nr) * nr;
-}
-
 size_t dev_cpu_linear_cut(const struct linear *g, size_t most, size_t nr)
 {
 	size_t d_out = g->l->w->shape[0];
 
-	return g->count > 1 || d_out == 0 ? most : cut_rows(d_out, most, nr);
+	if (g->count > 1 || d_out == 0)
+		return most;
+	return dev_cpu_div_up(dev_cpu_even_piece(d_out, most, nr), nr) * nr;
 }
 
 size_t dev_cpu_linear_round(size_t values, size_t pieces, size_t piece,
@@ -121,6 +117,7 @@ static int few_rows(struct linear *g, struct err *e)
 struct amx {
 	struct linear g;
 	size_t k_blocks, left_step;	/* values between groups of 16 rows */
+	size_t groups;			/* of x's rows, packed */
 	size_t panel;			/* rows of a weight per item */
 	size_t n_parts;			/* of x's rows */
 };
@@ -204,14 +201,20 @@ static void amx_item(void *ctx, size_t item, int thread)
 	dev_cpu_amx_end();
 }
 
-static int amx(const struct linear *g, struct err *e)
+static struct amx amx_cut(const struct linear *g)
 {
 	struct amx a = { .g = *g, .k_blocks = dev_cpu_amx_blocks(g->d_in) };
-	size_t groups = (g->n + AMX_OUT - 1) / AMX_OUT * 2, bytes;
-	size_t group_bytes;
 
 	a.left_step = a.k_blocks * 2 * AMX_BLOCK;
-	group_bytes = a.left_step * sizeof(uint16_t);
+	a.groups = (g->n + AMX_OUT - 1) / AMX_OUT * 2;
+	return a;
+}
+
+static int amx(const struct linear *g, struct err *e)
+{
+	struct amx a = amx_cut(g);
+	size_t group_bytes = a.left_step * sizeof(uint16_t), bytes;
+
 	a.panel = AMX_PANEL_BYTES / group_bytes * AMX_ROWS;
 	a.panel = a.panel / AMX_OUT * AMX_OUT;
 	if (a.panel > AMX_PANEL)
@@ -223,9 +226,9 @@ static int amx(const struct linear *g, struct err *e)
 		a.panel / AMX_ROWS * group_bytes;
 	if (dev_cpu_scratch_need(g->dev, bytes, e) < 0 ||
 	    mem_grow(&a.g.dev->packed, &a.g.dev->packed_cap,
-	             groups * a.left_step, sizeof(*a.g.dev->packed), e) < 0)
+	             a.groups * a.left_step, sizeof(*a.g.dev->packed), e) < 0)
 		return -1;
-	par_for(g->dev->base.pool, groups, pack_left_item, &a);
+	par_for(g->dev->base.pool, a.groups, pack_left_item, &a);
 	par_for(g->dev->base.pool, dev_cpu_linear_pieces(g, a.panel) * a.n_parts,
 	        amx_item, &a);
 	return 0;
@@ -239,7 +242,9 @@ struct mm {
 	size_t k_block;
 	size_t cols;			/* rows of a weight per item */
 	size_t n_groups, group_rows;	/* groups of x's rows; of an item */
-	size_t first, count;		/* pieces of weights in this round */
+	size_t items;			/* of x's rows */
+	size_t pieces, round;		/* of weights; in a round at most */
+	size_t first, count;		/* in this round */
 	float *left;	/* [k block][group][column][mr] */
 	float *right;	/* [piece][panel][column][nr] */
 };
@@ -316,35 +321,47 @@ static void mm_item(void *ctx, size_t item, int thread)
 		a->g.dev->vec->axpy(1, l->bias + j, out + i * d_out, n);
 }
 
+static struct mm mm_cut(const struct linear *g)
+{
+	struct mm a = { .g = *g, .mm = g->dev->mm };
+	size_t mr = a.mm->mr, blocks = dev_cpu_div_up(g->d_in, MM_K);
+
+	a.cols = dev_cpu_linear_cut(g, MM_COLS, a.mm->nr);
+	a.pieces = dev_cpu_linear_pieces(g, a.cols);
+	a.k_block = dev_cpu_div_up(g->d_in, blocks);
+	a.n_groups = dev_cpu_div_up(g->n, mr);
+	a.items = dev_cpu_div_up(a.n_groups, MM_ROWS / mr);
+	a.group_rows = dev_cpu_div_up(a.n_groups, a.items);
+	a.round = dev_cpu_linear_round(MM_ROUND, a.pieces, a.cols, g->d_in);
+	return a;
+}
+
+static size_t mm_bytes(const struct mm *a)
+{
+	return (a->n_groups * a->mm->mr + a->round * a->cols) * a->g.d_in *
+	       sizeof(float);
+}
+
 static int mm(const struct linear *g, struct err *e)
 {
 	struct dev_cpu *c = g->dev;
-	struct mm a = { .g = *g, .mm = c->mm };
-	size_t mr = a.mm->mr, nr = a.mm->nr, d_in = g->d_in, blocks, bytes;
-	size_t pieces, round;
+	struct mm a = mm_cut(g);
+	size_t mr = a.mm->mr, nr = a.mm->nr, d_in = g->d_in;
 
-	a.cols = dev_cpu_linear_cut(g, MM_COLS, nr);
-	pieces = dev_cpu_linear_pieces(g, a.cols);
-	blocks = (d_in + MM_K - 1) / MM_K;
-	a.k_block = (d_in + blocks - 1) / blocks;
-	a.n_groups = (g->n + mr - 1) / mr;
-	blocks = (a.n_groups + MM_ROWS / mr - 1) / (MM_ROWS / mr);
-	a.group_rows = (a.n_groups + blocks - 1) / blocks;
-	round = dev_cpu_linear_round(MM_ROUND, pieces, a.cols, d_in);
-	bytes = (a.n_groups * mr + round * a.cols) * d_in * sizeof(float);
 	if (dev_cpu_scratch_need(c, nr * d_in * sizeof(float), e) < 0 ||
-	    mem_grow(&c->packed, &c->packed_cap, bytes / sizeof(*c->packed),
-	             sizeof(*c->packed), e) < 0)
+	    mem_grow(&c->packed, &c->packed_cap, mm_bytes(&a) /
+	             sizeof(*c->packed), sizeof(*c->packed), e) < 0)
 		return -1;
 	a.left = (float *)c->packed;
 	a.right = a.left + a.n_groups * mr * d_in;
 	dev_cpu_ranges(c, a.n_groups, 1 + dev_cpu_grain(mr * d_in),
 	               mm_left_range, &a);
-	for (; a.first < pieces; a.first += a.count) {
-		a.count = pieces - a.first < round ? pieces - a.first : round;
+	for (; a.first < a.pieces; a.first += a.count) {
+		a.count = a.pieces - a.first;
+		a.count = a.count < a.round ? a.count : a.round;
 		par_for(c->base.pool, a.count * (a.cols / nr), mm_right_item,
 		        &a);
-		par_for(c->base.pool, blocks * a.count, mm_item, &a);
+		par_for(c->base.pool, a.items * a.count, mm_item, &a);
 	}
 	return 0;
 }
@@ -366,6 +383,20 @@ static int check(const struct tensor *w, size_t d_in, struct err *e)
 	return tensor_f32(w, 0, 0, NULL, e);	/* a type it can expand? */
 }
 
+enum way { BY_DOTS, BY_AMX, BY_Q8, BY_TILES, BY_BLAS };
+
+static enum way way_of(const struct linear *g)
+{
+	if (g->n <= FEW_ROWS)
+		return BY_DOTS;
+	if (g->dev->amx && g->dev->precision != DEV_EXACT &&
+	    g->n >= AMX_MIN_ROWS && g->d_in >= AMX_MIN_IN)
+		return BY_AMX;
+	if (dev_cpu_q8_fits(g))
+		return BY_Q8;
+	return g->dev->mm && g->d_in ? BY_TILES : BY_BLAS;
+}
+
 int dev_cpu_linear(struct dev *d, const float *x, size_t n,
                    const struct dev_linear *l, size_t count, struct err *e)
 {
@@ -378,32 +409,44 @@ int dev_cpu_linear(struct dev *d, const float *x, size_t n,
 	for (i = 0; i < count; i++)
 		if (check(l[i].w, g.d_in, e) < 0)
 			return -1;
-	if (n <= FEW_ROWS)
+	switch (way_of(&g)) {
+	case BY_DOTS:
 		return few_rows(&g, e);
-	if (g.dev->amx && g.dev->precision != DEV_EXACT &&
-	    n >= AMX_MIN_ROWS && g.d_in >= AMX_MIN_IN)
+	case BY_AMX:
 		return amx(&g, e);
-	if (dev_cpu_q8_fits(&g))
+	case BY_Q8:
 		return dev_cpu_q8_linear(&g, e);
-	if (g.dev->mm && g.d_in)
+	case BY_TILES:
 		return mm(&g, e);
+	default:
+		break;
+	}
 	for (i = 0; i < count; i++)
 		if (dev_cpu_gemm_weight(g.dev, x, n, &l[i], e) < 0)
 			return -1;
 	return 0;
 }
 
-/* As f32 tiles take it: rows in 8 bits take a quarter, AMX no weights. */
-size_t dev_cpu_linear_keeps(const struct dev *d, size_t m, size_t n, size_t k)
+size_t dev_cpu_linear_keeps(struct dev *d, size_t n, const struct dev_linear *l,
+                            size_t count)
 {
-	const struct dev_cpu_mm *mm = ((const struct dev_cpu *)d)->mm;
-	size_t cols, rows;
+	struct linear g = { (struct dev_cpu *)d, NULL, n, 0, l, count };
+	struct amx a;
+	struct mm m;
 
-	if (!mm || m <= FEW_ROWS || n == 0 || k == 0)
+	if (n == 0 || count == 0)
 		return 0;
-	cols = cut_rows(n, MM_COLS, mm->nr);
-	rows = dev_cpu_div_up(m, mm->mr) * mm->mr +
-	       dev_cpu_linear_round(MM_ROUND, dev_cpu_div_up(n, cols), cols,
-	                            k) * cols;
-	return rows * k * sizeof(float);
+	g.d_in = l->w->shape[1];
+	switch (way_of(&g)) {
+	case BY_AMX:
+		a = amx_cut(&g);
+		return a.groups * a.left_step * sizeof(*g.dev->packed);
+	case BY_Q8:
+		return dev_cpu_q8_keeps(&g);
+	case BY_TILES:
+		m = mm_cut(&g);
+		return mm_bytes(&m);
+	default:
+		return 0;
+	}
 }

@@ -25,7 +25,9 @@ struct q8 {
 	size_t blocks;			/* of a row */
 	size_t cols;			/* rows of a weight per item */
 	size_t n_groups, group_rows;	/* groups of x's rows; of an item */
-	size_t first, count;		/* pieces of weights in this round */
+	size_t items;			/* of x's rows */
+	size_t pieces, round;		/* of weights; in a round at most */
+	size_t first, count;		/* in this round */
 	struct dev_cpu_q8_scale *left_scale;
 	float *left_unit, *right_scale;
 	int8_t *left;
@@ -175,28 +177,48 @@ static void *cut(uint8_t **at, size_t bytes)
 	return p;
 }
 
+static struct q8 cut_call(const struct linear *g)
+{
+	struct q8 a = { .g = *g, .t = g->dev->q8,
+		.blocks = g->d_in / Q8_BLOCK };
+	size_t mr = a.t->mr;
+
+	a.n_groups = dev_cpu_div_up(g->n, mr);
+	a.items = dev_cpu_div_up(a.n_groups, ROWS / mr);
+	a.group_rows = dev_cpu_div_up(a.n_groups, a.items);
+	a.cols = dev_cpu_linear_cut(g, COLS, a.t->nr);
+	a.pieces = dev_cpu_linear_pieces(g, a.cols);
+	a.round = dev_cpu_linear_round(ROUND, a.pieces, a.cols, g->d_in);
+	return a;
+}
+
+/* Of packed operands: a byte a value, two floats a block, a unit a row of x; each
+ * part rounded to 64. */
+static size_t packed_bytes(const struct q8 *a)
+{
+	size_t left = a->n_groups * a->t->mr, right = a->round * a->cols;
+
+	return (left + right) * (a->g.d_in + a->blocks * 2 * sizeof(float)) +
+	       left * sizeof(float) + 5 * 64;
+}
+
+size_t dev_cpu_q8_keeps(const struct linear *g)
+{
+	struct q8 a = cut_call(g);
+
+	return packed_bytes(&a);
+}
+
 int dev_cpu_q8_linear(const struct linear *g, struct err *e)
 {
 	struct dev_cpu *c = g->dev;
-	struct q8 a = { .g = *g, .t = c->q8, .blocks = g->d_in / Q8_BLOCK };
-	size_t mr = a.t->mr, nr = a.t->nr, d_in = g->d_in, items, round, bytes;
-	size_t pieces, left, right;
+	struct q8 a = cut_call(g);
+	size_t mr = a.t->mr, nr = a.t->nr, d_in = g->d_in;
+	size_t left = a.n_groups * mr, right = a.round * a.cols;
 	uint8_t *at;
 
-	a.n_groups = (g->n + mr - 1) / mr;
-	items = (a.n_groups + ROWS / mr - 1) / (ROWS / mr);
-	a.group_rows = (a.n_groups + items - 1) / items;
-	a.cols = dev_cpu_linear_cut(g, COLS, nr);
-	pieces = dev_cpu_linear_pieces(g, a.cols);
-	round = dev_cpu_linear_round(ROUND, pieces, a.cols, d_in);
-	left = a.n_groups * mr;
-	right = round * a.cols;
-	/* a byte a value, two floats a block, a unit a row of x; each part
-	 * rounded to 64 */
-	bytes = (left + right) * (d_in + a.blocks * 2 * sizeof(float)) +
-		left * sizeof(float) + 5 * 64;
-	if (mem_grow(&c->packed, &c->packed_cap, bytes / sizeof(*c->packed) + 1,
-	             sizeof(*c->packed), e) < 0)
+	if (mem_grow(&c->packed, &c->packed_cap, packed_bytes(&a) /
+	             sizeof(*c->packed) + 1, sizeof(*c->packed), e) < 0)
 		return -1;
 	at = (uint8_t *)c->packed;
 	a.left = cut(&at, left * d_in);
@@ -206,10 +228,11 @@ int dev_cpu_q8_linear(const struct linear *g, struct err *e)
 	a.right_scale = cut(&at, right * a.blocks * 2 * sizeof(float));
 	dev_cpu_ranges(c, a.n_groups, 1 + dev_cpu_grain(mr * d_in), left_range,
 	               &a);
-	for (; a.first < pieces; a.first += a.count) {
-		a.count = pieces - a.first < round ? pieces - a.first : round;
+	for (; a.first < a.pieces; a.first += a.count) {
+		a.count = a.pieces - a.first;
+		a.count = a.count < a.round ? a.count : a.round;
 		par_for(c->base.pool, a.count * (a.cols / nr), right_item, &a);
-		par_for(c->base.pool, items * a.count, product_item, &a);
+		par_for(c->base.pool, a.items * a.count, product_item, &a);
 	}
 	return 0;
 }

@@ -80,6 +80,8 @@ int dev_cpu_tc_encode(struct dev *d, const float *x, size_t n, size_t d_in,
                   const float *w, const float *b, size_t n_latents,
                   const uint32_t *ids, struct dev_tc_codes *out,
                   struct err *e);
+size_t dev_cpu_tc_encode_keeps(struct dev *d, size_t n, size_t d_in,
+                               size_t n_latents, size_t k);
 /* dev_cpu_tc_skip.c */
 int dev_cpu_tc_skip_add(struct dev *d, const float *x, size_t n, size_t d_in,
                         const float *w, size_t d_out, float *out,
@@ -87,6 +89,8 @@ int dev_cpu_tc_skip_add(struct dev *d, const float *x, size_t n, size_t d_in,
 int dev_cpu_tc_skip_grad(struct dev *d, const float *g, size_t n, size_t d_out,
                          const float *x, size_t d_in, int add, float *out,
                          struct err *e);
+size_t dev_cpu_tc_skip_keeps(struct dev *d, size_t n, size_t d_in,
+                             size_t d_out);
 /* dev_cpu_tc_step.c */
 int dev_cpu_tc_step_latents(struct dev *d, const struct dev_tc_part *parts,
                         size_t n_parts, const float *x, const float *g,

@@ -25,7 +25,9 @@ struct coarse {
 	const struct dev_cpu_tc_coarse *table;
 	struct tc_cols cols;
 	size_t groups, item_groups;
+	size_t panels_round;	/* panels of a round, at most */
 	size_t first, panels;	/* latents of this round */
+	size_t pick_bytes;
 	struct tc_pick *pick;	/* [n] */
 	struct tc_side x, w;
 	float *bias;
@@ -127,9 +129,10 @@ static struct tc_side cut_side(struct tc_room *r, const struct tc_cols *c,
 	return s;
 }
 
-static void cut_all(struct coarse *c, struct tc_room *r, size_t latents)
+static void cut_all(struct coarse *c, struct tc_room *r)
 {
 	size_t rows = c->groups * c->table->mr;
+	size_t latents = c->panels_round * c->table->nr;
 
 	c->x = cut_side(r, &c->cols, rows, 0);
 	c->w = cut_side(r, &c->cols, latents, 1);
@@ -151,39 +154,58 @@ static void judge(const struct coarse *c)
 		d->distrust--;
 }
 
+/* How rows and latents are cut, their columns chosen; bytes for all of it. */
+static size_t cut_rounds(struct coarse *c)
+{
+	const struct tc_encode *q = c->q;
+	size_t nr = c->table->nr, panels = dev_cpu_div_up(q->n_latents, nr);
+	struct tc_room room = { NULL, 0 };
+	size_t know = dev_cpu_tc_know_bytes(q), round;
+
+	c->groups = dev_cpu_div_up(q->n, c->table->mr);
+	round = ROUND_BYTES / (tc_wide_values(&c->cols, nr) *
+	                       sizeof(*c->w.wide) +
+	                       tc_narrow_bytes(&c->cols, nr, 1));
+	c->panels_round = round < 1 ? 1 : round < panels ? round : panels;
+	c->pick_bytes = dev_cpu_tc_pick_bytes(q->n, q->cap);
+	cut_all(c, &room);
+	/* what is known comes when the operands have gone */
+	return c->pick_bytes + (room.used > know ? room.used : know);
+}
+
+size_t dev_cpu_tc_coarse_keeps(const struct tc_encode *q)
+{
+	struct coarse c = { .q = q, .table = q->dev->coarse };
+
+	dev_cpu_tc_cols_wide(&c.cols, q->d_in);
+	return cut_rounds(&c);
+}
+
 int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e)
 {
 	struct coarse c = { .q = q, .table = q->dev->coarse };
 	struct par *pool = q->dev->base.pool;
-	size_t mr = c.table->mr, nr = c.table->nr, panels, round, bytes;
-	size_t picks = dev_cpu_tc_pick_bytes(q->n, q->cap);
-	struct tc_room room = { NULL, 0 };
+	size_t nr = c.table->nr, bytes;
+	struct tc_room room;
 
 	if (c.table->narrow > 0)
 		dev_cpu_tc_cols_choose(&c.cols, q, c.table->narrow);
 	else
 		dev_cpu_tc_cols_wide(&c.cols, q->d_in);
-	c.groups = (q->n + mr - 1) / mr;
+	bytes = cut_rounds(&c);
 	c.item_groups = item_groups(c.groups, par_threads(pool));
-	panels = (q->n_latents + nr - 1) / nr;
-	round = ROUND_BYTES / (tc_wide_values(&c.cols, nr) * sizeof(*c.w.wide) +
-	                       tc_narrow_bytes(&c.cols, nr, 1));
-	round = round < 1 ? 1 : round < panels ? round : panels;
-	cut_all(&c, &room, round * nr);
-	bytes = room.used;
-	if (bytes < dev_cpu_tc_know_bytes(q))	/* comes when those have gone */
-		bytes = dev_cpu_tc_know_bytes(q);
-	if (mem_grow(&q->dev->packed, &q->dev->packed_cap, (picks + bytes) /
+	if (mem_grow(&q->dev->packed, &q->dev->packed_cap, bytes /
 	             sizeof(*q->dev->packed) + 1, sizeof(*q->dev->packed), e) < 0)
 		return -1;
 	c.pick = dev_cpu_tc_pick_rows(q->dev->packed, q->n, q->cap);
-	room = (struct tc_room){ (char *)c.pick + picks, 0 };
-	cut_all(&c, &room, round * nr);
+	room = (struct tc_room){ (char *)c.pick + c.pick_bytes, 0 };
+	cut_all(&c, &room);
 	par_for(pool, c.groups, pack_rows, &c);
-	for (c.first = 0; c.first < q->n_latents; c.first += round * nr) {
+	for (c.first = 0; c.first < q->n_latents; c.first += c.panels_round *
+	     nr) {
 		size_t left = (q->n_latents - c.first + nr - 1) / nr;
 
-		c.panels = left < round ? left : round;
+		c.panels = left < c.panels_round ? left : c.panels_round;
 		par_for(pool, c.panels, pack_panel, &c);
 		par_for(pool, (c.groups + c.item_groups - 1) / c.item_groups,
 		        scan_rows, &c);

@@ -237,6 +237,8 @@ static inline void *tc_cut(struct tc_room *r, size_t bytes)
 
 /* Whether q's device has a table and q is of a shape that gains by it. */
 int dev_cpu_tc_coarse_fits(const struct tc_encode *q);
+/* Bytes that it packs with all columns wide, about the most. */
+size_t dev_cpu_tc_coarse_keeps(const struct tc_encode *q);
 int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e);
 
 #endif

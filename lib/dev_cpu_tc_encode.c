@@ -202,6 +202,23 @@ static int encode_tiles(const struct tc_encode *q, int dots, struct err *e)
 	return 0;
 }
 
+static size_t cap_of(size_t k, size_t n_latents)
+{
+	return dev_cpu_tc_pick_cap(k < n_latents ? k : n_latents);
+}
+
+size_t dev_cpu_tc_encode_keeps(struct dev *d, size_t n, size_t d_in,
+                               size_t n_latents, size_t k)
+{
+	const struct tc_encode q = {
+		.dev = (struct dev_cpu *)d, .n = n < PASS_ROWS ? n : PASS_ROWS,
+		.d_in = d_in, .n_latents = n_latents, .k = k,
+		.cap = cap_of(k, n_latents)
+	};
+
+	return k && dev_cpu_tc_coarse_fits(&q) ? dev_cpu_tc_coarse_keeps(&q) : 0;
+}
+
 int dev_cpu_tc_encode(struct dev *d, const float *x, size_t n, size_t d_in,
                   const float *w, const float *b, size_t n_latents,
                   const uint32_t *ids, struct dev_tc_codes *out,
@@ -227,7 +244,7 @@ int dev_cpu_tc_encode(struct dev *d, const float *x, size_t n, size_t d_in,
 		}
 		return 0;
 	}
-	q.cap = dev_cpu_tc_pick_cap(q.k < n_latents ? q.k : n_latents);
+	q.cap = cap_of(q.k, n_latents);
 	for (i = 0; i < n; i += PASS_ROWS) {
 		q.n = n - i < PASS_ROWS ? n - i : PASS_ROWS;
 		q.x = x + i * d_in;

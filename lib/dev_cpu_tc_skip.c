@@ -30,6 +30,7 @@ struct skip {
 	struct operand a, b;
 	int columns;
 	size_t k;
+	size_t piece;			/* of k, a multiple of TC_BLOCK */
 	size_t first, length, blocks;	/* of a piece */
 	size_t mt, nt, tiles;	/* a tile; tiles in a row of them */
 	float *out;		/* [a.n, b.n] */
@@ -118,51 +119,49 @@ static void cut_operand(struct tc_room *r, struct operand *o, size_t piece)
 	o->sq = tc_cut(r, n * (piece / TC_BLOCK) * sizeof(*o->sq));
 }
 
-/* Whether s goes through integers, which it then gets room for: 1, 0, or -1
- * with e set. */
-static int skip_room(struct skip *s, size_t piece, struct err *e)
+/* The bytes that s takes packed in integers; 0: it goes through gemm. */
+static size_t integer_bytes(struct skip *s)
 {
-	struct dev_cpu *c = s->dev;
 	struct tc_room room = { NULL, 0 };
 
+	if (s->dev->precision != DEV_Q8 || !s->table || s->a.n < LEAST ||
+	    s->b.n < LEAST || s->k < LEAST)
+		return 0;
+	s->piece = dev_cpu_div_up(s->k, dev_cpu_div_up(s->k, TC_PIECE));
+	s->piece = dev_cpu_div_up(s->piece, TC_BLOCK) * TC_BLOCK;
 	s->a.width = s->table->mr;
 	s->b.width = s->table->nr;
 	s->a.groups = dev_cpu_div_up(s->a.n, s->a.width);
 	s->b.groups = dev_cpu_div_up(s->b.n, s->b.width);
-	cut_operand(&room, &s->a, piece);
-	cut_operand(&room, &s->b, piece);
-	if (room.used > MOST_BYTES)
-		return 0;
-	if (mem_grow(&c->packed, &c->packed_cap, room.used / sizeof(*c->packed),
-	             sizeof(*c->packed), e) < 0)
-		return -1;
-	room = (struct tc_room){ (char *)c->packed, 0 };
-	cut_operand(&room, &s->a, piece);
-	cut_operand(&room, &s->b, piece);
-	return 1;
+	cut_operand(&room, &s->a, s->piece);
+	cut_operand(&room, &s->b, s->piece);
+	return room.used > MOST_BYTES ? 0 : room.used;
 }
 
 /* 1: done, 0: to be done by gemm, -1 with e set. */
 static int in_integers(struct skip *s, struct err *e)
 {
-	size_t m = s->a.n, n = s->b.n, piece;
+	struct dev_cpu *c = s->dev;
+	size_t m = s->a.n, n = s->b.n, bytes = integer_bytes(s);
 	struct dev_cpu_cut cut = { 192, 384, 96, TILES_PER_THREAD *
-		(size_t)par_threads(s->dev->base.pool), 0, 0 };
-	int rc;
+		(size_t)par_threads(c->base.pool), 0, 0 };
+	struct tc_room room;
 
-	if (s->dev->precision != DEV_Q8 || !s->table || m < LEAST ||
-	    n < LEAST || s->k < LEAST)
+	if (!bytes)
 		return 0;
-	piece = dev_cpu_div_up(s->k, dev_cpu_div_up(s->k, TC_PIECE));
-	piece = dev_cpu_div_up(piece, TC_BLOCK) * TC_BLOCK;
-	if ((rc = skip_room(s, piece, e)) <= 0)
-		return rc;
+	if (mem_grow(&c->packed, &c->packed_cap, bytes / sizeof(*c->packed),
+	             sizeof(*c->packed), e) < 0)
+		return -1;
+	room = (struct tc_room){ (char *)c->packed, 0 };
+	cut_operand(&room, &s->a, s->piece);
+	cut_operand(&room, &s->b, s->piece);
 	cut.round_m = s->a.width;
 	cut.round_n = s->b.width;
 	dev_cpu_tile_sizes(&cut, m, n, &s->mt, &s->nt);
 	s->tiles = dev_cpu_div_up(n, s->nt);
-	for (s->first = 0; s->first < s->k; s->first += piece) {
-		s->length = s->k - s->first < piece ? s->k - s->first : piece;
+	for (s->first = 0; s->first < s->k; s->first += s->piece) {
+		s->length = s->k - s->first;
+		s->length = s->length < s->piece ? s->length : s->piece;
 		run_piece(s);
 	}
 	return 1;
@@ -196,4 +195,18 @@ int dev_cpu_tc_skip_grad(struct dev *d, const float *g, size_t n, size_t d_out,
 	return rc != 0 ? (rc > 0 ? 0 : -1)
 	       : dev_cpu_gemm(d, 1, 0, d_out, d_in, n, 1, g, d_out, x, d_in,
 	                      add, out, d_in, e);
+}
+
+size_t dev_cpu_tc_skip_keeps(struct dev *d, size_t n, size_t d_in, size_t d_out)
+{
+	struct dev_cpu *c = (struct dev_cpu *)d;
+	struct skip add = { .dev = c, .table = c->coarse, .a = { .n = n },
+	                    .b = { .n = d_out }, .k = d_in };
+	struct skip grad = { .dev = c, .table = c->coarse, .a = { .n = d_out },
+	                     .b = { .n = d_in }, .k = n };
+	size_t i = integer_bytes(&add), j = integer_bytes(&grad);
+
+	i = i ? i : dev_cpu_gemm_keeps(d, n, d_out, d_in);
+	j = j ? j : dev_cpu_gemm_keeps(d, d_out, d_in, n);
+	return i > j ? i : j;
 }

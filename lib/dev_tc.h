@@ -97,6 +97,11 @@ struct dev_tc_ops {
 	              const uint32_t *ids, struct dev_tc_codes *out,
 	              struct err *e);
 
+	/* Bytes that the device keeps for packed operands after it (dev.h,
+	 * gemm_keeps), about: how many may hang on what is encoded. */
+	size_t (*encode_keeps)(struct dev *d, size_t n, size_t d_in,
+	                       size_t n_latents, size_t k);
+
 	/* out[n, dim] += sum over slots of value * w[latent] */
 	int (*decode)(struct dev *d, const struct dev_tc_codes *c,
 	              const float *w, size_t dim, float *out, struct err *e);
@@ -121,6 +126,10 @@ struct dev_tc_ops {
 	int (*skip_grad)(struct dev *d, const float *g, size_t n, size_t d_out,
 	                 const float *x, size_t d_in, int add, float *out,
 	                 struct err *e);
+
+	/* Bytes that the device keeps for packed operands after both. */
+	size_t (*skip_keeps)(struct dev *d, size_t n, size_t d_in,
+	                     size_t d_out);
 
 	/* Gradients of W_enc, b_enc and W_dec from the parts (up to
 	 * DEV_TC_PARTS, equal n), and the optimiser's step on them. x [n,

@@ -11,10 +11,12 @@
 
 /* ---- opening ---- */
 
+static const size_t EXPAND_BYTES = (size_t)2 << 30;
+
 struct model *model_open(const char *path, struct dev *d,
                          const struct log *log, struct err *e)
 {
-	return model_open_within(path, d, log, (size_t)2 << 30, e);
+	return model_open_within(path, d, log, EXPAND_BYTES, e);
 }
 
 struct model *model_open_within(const char *path, struct dev *d,
@@ -55,6 +57,60 @@ struct model *model_open_within(const char *path, struct dev *d,
 fail:
 	model_free(m);
 	return NULL;
+}
+
+/* The most that one of a layer's calls of linear keeps packed. */
+static size_t layer_keeps(const struct model *m, const struct model_layer *y,
+                          size_t n)
+{
+	static const uint8_t calls[][2] = {	/* the first, how many */
+		{ MODEL_Q, 3 }, { MODEL_O, 1 }, { MODEL_GATE, 2 }, { MODEL_DOWN, 1 }
+	};
+	struct dev_linear l[MODEL_N_WEIGHTS];
+	size_t i, one, most = 0;
+
+	for (i = 0; i < MODEL_N_WEIGHTS; i++)
+		l[i] = (struct dev_linear){ .w = &y->w[i] };
+	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		one = dev_ops(m->dev)->linear_keeps(m->dev, n, l + calls[i][0],
+		                                    calls[i][1]);
+		most = one > most ? one : most;
+	}
+	return most;
+}
+
+int model_need(const char *path, struct dev *d, size_t n_rows,
+               struct model_need *need, struct err *e)
+{
+	struct model *m = mem_array(1, sizeof(*m), e);
+	struct err none = { 0 };
+	struct stat st;
+	uint32_t i;
+	int rc = -1;
+
+	if (!m)
+		return -1;
+	m->dev = d;
+	m->expand_bytes = EXPAND_BYTES;
+	if (model_cfg_read(path, &m->cfg, e) < 0)
+		goto done;
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		m->safet = safet_open(path, &none);
+	else
+		m->gguf = gguf_open(path, &none);
+	*need = (struct model_need){ 0 };
+	if (model_load_sizes(m, &need->weights, e) < 0) {
+		err_wrap(e, "%s", path);
+		goto done;
+	}
+	need->type = m->layers[0].w[MODEL_UP].type;
+	for (i = 0; i < m->cfg.n_layers; i++)
+		need->packed = fmax(need->packed, (double)
+		                    layer_keeps(m, &m->layers[i], n_rows));
+	rc = 0;
+done:
+	model_free(m);
+	return rc;
 }
 
 void model_free(struct model *m)
@@ -100,38 +156,53 @@ struct model_run {
 	int no_mlp;		/* the layer whose MLP is left out, or -1 */
 };
 
-struct model_run *model_run_new(struct model *m, size_t n_rows, struct err *e)
+/* Places r's parts one after another in r->mem, where there is one; floats of a
+ * row of all of them. */
+static size_t run_parts(const struct model_cfg *c, struct model_run *r)
 {
-	const struct model_cfg *c = &m->cfg;
-	struct model_run *r = mem_array(1, sizeof(*r), e);
 	size_t d_q = (size_t)c->n_heads * c->d_head;
-	size_t d_kv = (size_t)c->n_kv_heads * c->d_head, bytes;
-	struct { float **p; size_t width; } part[] = {
+	size_t d_kv = (size_t)c->n_kv_heads * c->d_head;
+	const struct { float **p; size_t width; } part[] = {
 		{ &r->resid, c->d_model }, { &r->x, c->d_model },
 		{ &r->y, c->d_model }, { &r->q, d_q }, { &r->attn, d_q },
 		{ &r->k, d_kv }, { &r->v, d_kv }, { &r->gate, c->d_mlp },
 		{ &r->up, c->d_mlp }, { &r->angles, c->d_head }
 	};
 	size_t i, width = 0;
-	float *p;
+
+	for (i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
+		if (r->mem)
+			*part[i].p = r->mem + width * r->n_rows;
+		width += part[i].width;
+	}
+	return width;
+}
+
+double model_run_bytes(const struct model_cfg *c, size_t n_rows)
+{
+	struct model_run none = { NULL };
+
+	return (double)(run_parts(c, &none) * sizeof(float)) * (double)n_rows;
+}
+
+struct model_run *model_run_new(struct model *m, size_t n_rows, struct err *e)
+{
+	struct model_run *r = mem_array(1, sizeof(*r), e);
+	size_t bytes;
 
 	if (!r)
 		return NULL;
 	r->m = m;
 	r->n_rows = n_rows;
 	r->no_mlp = -1;
-	for (i = 0; i < sizeof(part) / sizeof(part[0]); i++)
-		width += part[i].width;
-	if (mem_mul(width * sizeof(float), n_rows, &bytes, e) < 0 ||
+	if (mem_mul(run_parts(&m->cfg, r) * sizeof(float), n_rows, &bytes,
+	            e) < 0 ||
 	    !(r->mem = dev_ops(m->dev)->alloc(m->dev, bytes, e)) ||
 	    !(r->pos = mem_array(n_rows, sizeof(*r->pos), e))) {
 		model_run_free(r);
 		return NULL;
 	}
-	for (i = 0, p = r->mem; i < sizeof(part) / sizeof(part[0]); i++) {
-		*part[i].p = p;
-		p += part[i].width * n_rows;
-	}
+	run_parts(&m->cfg, r);
 	return r;
 }
 

@@ -44,6 +44,20 @@ int model_cfg_read(const char *path, struct model_cfg *c, struct err *e);
 const struct model_cfg *model_cfg(const struct model *m);
 struct dev *model_dev(const struct model *m);
 
+/*
+ * What a model will take on d, the CPU, at d's precision, before it is opened:
+ * path as for model_open, or a configuration without weights, which then are
+ * taken for f32 where all of them take 2 GiB at most, else for bf16.
+ */
+struct model_need {
+	double weights;		/* bytes: files mapped, what comes of them */
+	double packed;		/* operands of a pass over n_rows tokens (dev.h,
+				 * linear_keeps) */
+	enum dtype type;	/* of a layer's matrices, as products get them */
+};
+int model_need(const char *path, struct dev *d, size_t n_rows,
+               struct model_need *need, struct err *e);
+
 /* Whether the model can run the n ids as one sequence; ERR_FORMAT saying why it
  * cannot. */
 int model_takes(const struct model_cfg *c, const uint32_t *ids, size_t n,
@@ -70,6 +84,8 @@ struct model_run;
 struct model_run *model_run_new(struct model *m, size_t n_rows,
                                 struct err *e);
 void model_run_free(struct model_run *r);
+/* Bytes of device memory that it takes. */
+double model_run_bytes(const struct model_cfg *c, size_t n_rows);
 
 /* Runs embedding and layers 0..last over the batch. tap may be NULL. Leaves
  * the residual stream after layer `last` in model_resid. */

@@ -47,19 +47,32 @@ static const struct names k_norm_name = { "self_attn.k_norm", "attn_k_norm" };
 struct load {
 	struct model *m;
 	int expand;
+	double *bytes;		/* only counted, no memory taken, or NULL */
+	struct tensor made;	/* what there is no file for, then */
 	struct err *e;
 };
 
-static const struct tensor *find(const struct model *m, const char *name)
+/* Without files, weights are f32 where they would become that, else bf16. */
+static const struct tensor *find(struct load *l, const char *name, size_t rows,
+                                 size_t cols)
 {
-	return m->safet ? safet_find(m->safet, name) : gguf_find(m->gguf, name);
+	const struct model *m = l->m;
+
+	if (m->safet || m->gguf)
+		return m->safet ? safet_find(m->safet, name)
+		                : gguf_find(m->gguf, name);
+	l->made = (struct tensor){ .name = name, .n_dims = 2,
+		.type = l->expand ? DT_F32 : DT_BF16,
+		.shape = { rows, cols }, .n = rows * cols };
+	l->made.n_bytes = l->made.n * dtype_block_bytes(l->made.type);
+	return &l->made;
 }
 
 /* Checks shape ([rows, cols], or [rows] when cols is 0) and dtype. */
-static const struct tensor *get(const struct load *l, const char *name,
-                                size_t rows, size_t cols)
+static const struct tensor *get(struct load *l, const char *name, size_t rows,
+                                size_t cols)
 {
-	const struct tensor *t = find(l->m, name);
+	const struct tensor *t = find(l, name, rows, cols);
 	int n_dims = cols ? 2 : 1;
 
 	if (!t) {
@@ -107,16 +120,12 @@ static int own(struct load *l, void *p)
 	return 0;
 }
 
-/* Device memory that the model owns, holding n_bytes of src. */
-static void *upload(struct load *l, const void *src, size_t n_bytes)
+/* Device memory that the model owns. */
+static void *give(struct load *l, size_t n_bytes)
 {
-	const struct dev_ops *o = dev_ops(l->m->dev);
-	void *p = o->alloc(l->m->dev, n_bytes, l->e);
+	void *p = dev_ops(l->m->dev)->alloc(l->m->dev, n_bytes, l->e);
 
-	if (!p || own(l, p) < 0 ||
-	    o->put(l->m->dev, p, src, n_bytes, l->e) < 0)
-		return NULL;
-	return p;
+	return p && own(l, p) == 0 ? p : NULL;
 }
 
 /*
@@ -169,14 +178,22 @@ static int rearrange(struct load *l, const struct tensor *t, size_t cols,
 {
 	struct rows_job j = { .t = t, .cols = cols, .d_head = d_head };
 	size_t bytes = t->n * sizeof(float);
-	void *host;
+	void *to, *host;
+	int rc;
 
 	if (!as_f32) {
 		bytes = t->n_bytes;
 		j.row_bytes = t->n_bytes / t->shape[0];
 	}
-	host = mem_scratch(bytes, 1, l->e);
-	if (!host)
+	*out = *t;
+	out->type = as_f32 ? DT_F32 : t->type;
+	out->n_bytes = bytes;
+	if (l->bytes) {
+		*l->bytes += (double)bytes;
+		return 0;
+	}
+	/* in this order: else the host's leaves a hole for each matrix */
+	if (!(to = give(l, bytes)) || !(host = mem_scratch(bytes, 1, l->e)))
 		return -1;
 	if (as_f32)
 		j.f32 = host;
@@ -184,12 +201,10 @@ static int rearrange(struct load *l, const struct tensor *t, size_t cols,
 		j.raw = host;
 	par_for(dev_par(l->m->dev), (t->shape[0] + ROWS - 1) / ROWS, rows_item,
 	        &j);
-	*out = *t;
-	out->type = as_f32 ? DT_F32 : t->type;
-	out->n_bytes = bytes;
-	out->data = upload(l, host, bytes);
+	out->data = to;
+	rc = dev_ops(l->m->dev)->put(l->m->dev, to, host, bytes, l->e);
 	mem_free(host);
-	return out->data ? 0 : -1;
+	return rc;
 }
 
 /* A weight matrix [rows, cols] into *out. */
@@ -202,6 +217,8 @@ static int matrix(struct load *l, const char *name, size_t rows, size_t cols,
 
 	if (!t)
 		return -1;
+	if (l->bytes)
+		*l->bytes += (double)t->n_bytes;
 	expand = l->expand && !dev_ops(l->m->dev)->as_stored(l->m->dev,
 	                                                     t->type);
 	if (d_head || (expand && t->type != DT_F32) ||
@@ -209,6 +226,8 @@ static int matrix(struct load *l, const char *name, size_t rows, size_t cols,
 		return rearrange(l, t, cols, d_head, expand ||
 		                 t->type == DT_F32, out);
 	*out = *t;
+	if (l->bytes)
+		return 0;
 	if (dev_ops(l->m->dev)->place(l->m->dev, out, &mine, l->e) < 0)
 		return -1;
 	return mine ? own(l, mine) : 0;
@@ -256,14 +275,16 @@ static int load_layer(struct load *l, int n)
 		if (matrix(l, NAME(&weight_names[i], "weight"), shape[i][0],
 		           shape[i][1], d_head, &y->w[i]) < 0)
 			return -1;
-		if (i <= MODEL_V ? !l->m->biased
-		                 : i != MODEL_O || !l->m->biased_o)
+		if (l->bytes || (i <= MODEL_V ? !l->m->biased
+		                 : i != MODEL_O || !l->m->biased_o))
 			continue;
 		y->bias[i] = vector(l, NAME(&weight_names[i], "bias"),
 		                    shape[i][0], d_head);
 		if (!y->bias[i])
 			return -1;
 	}
+	if (l->bytes)
+		return 0;
 	if (!(y->attn_norm = vector(l, NAME(&attn_norm_name, "weight"),
 	                            c->d_model, 0)) ||
 	    !(y->mlp_norm = vector(l, NAME(&mlp_norm_name, "weight"),
@@ -388,39 +409,61 @@ done:
 	return rc;
 }
 
-int model_load(struct model *m, const struct log *log, struct err *e)
+double model_values(const struct model_cfg *c)
 {
-	const struct model_cfg *c = &m->cfg;
-	struct load l = { .m = m, .e = e };
 	double layer = (double)c->d_model * (2.0 * c->d_head *
 		(c->n_heads + c->n_kv_heads) + 3.0 * c->d_mlp);
-	double n_values = c->n_layers * layer +
-		(c->tied ? 1.0 : 2.0) * c->n_vocab * c->d_model;
+
+	return c->n_layers * layer +
+	       (c->tied ? 1.0 : 2.0) * c->n_vocab * c->d_model;
+}
+
+/* Embedding, unembedding and the layers. */
+static int load_all(struct load *l)
+{
+	struct model *m = l->m;
+	const struct model_cfg *c = &m->cfg;
 	uint32_t i;
 
-	l.expand = n_values * sizeof(float) <= (double)m->expand_bytes;
-	m->layers = mem_array(c->n_layers, sizeof(*m->layers), e);
-	if (!m->layers || rope_freqs(&l) < 0 ||
-	    matrix(&l, m->safet ? embed_name.hf : embed_name.gguf, c->n_vocab,
+	l->expand = model_values(c) * sizeof(float) <= (double)m->expand_bytes;
+	m->layers = mem_array(c->n_layers, sizeof(*m->layers), l->e);
+	if (!m->layers ||
+	    matrix(l, m->safet ? embed_name.hf : embed_name.gguf, c->n_vocab,
 	           c->d_model, 0, &m->embed) < 0)
 		return -1;
 	if (c->tied)
 		m->unembed = m->embed;
-	else if (matrix(&l, m->safet ? unembed_name.hf : unembed_name.gguf,
+	else if (matrix(l, m->safet ? unembed_name.hf : unembed_name.gguf,
 	                c->n_vocab, c->d_model, 0, &m->unembed) < 0)
+		return -1;
+	for (i = 0; i < c->n_layers; i++)
+		if (load_layer(l, (int)i) < 0)
+			return -1;
+	return 0;
+}
+
+int model_load(struct model *m, const struct log *log, struct err *e)
+{
+	const struct model_cfg *c = &m->cfg;
+	struct load l = { .m = m, .e = e };
+
+	if (rope_freqs(&l) < 0 || load_all(&l) < 0)
 		return -1;
 	m->final_norm = vector(&l, m->safet ? final_norm_name.hf
 	                                    : final_norm_name.gguf,
 	                       c->d_model, 0);
-	if (!m->final_norm)
-		return -1;
-	for (i = 0; i < c->n_layers; i++)
-		if (load_layer(&l, (int)i) < 0)
-			return -1;
-	if (fingerprint(&l) < 0)
+	if (!m->final_norm || fingerprint(&l) < 0)
 		return -1;
 	log_say(log, "%s: %u layers, d_model %u, %.0f M weights, matrices as "
-	        "%s", c->name, c->n_layers, c->d_model, n_values / 1e6,
+	        "%s", c->name, c->n_layers, c->d_model, model_values(c) / 1e6,
 	        l.expand ? "f32" : "stored");
 	return 0;
+}
+
+int model_load_sizes(struct model *m, double *bytes, struct err *e)
+{
+	struct load l = { .m = m, .bytes = bytes, .e = e };
+
+	*bytes = 0;
+	return load_all(&l);
 }

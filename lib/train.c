@@ -141,11 +141,6 @@ static void *give_host(struct give *g, size_t n, size_t each)
 	return p;
 }
 
-static size_t larger(size_t a, size_t b)
-{
-	return a > b ? a : b;
-}
-
 static size_t aux_k(const struct tc_cfg *c)
 {
 	return c->d_out / 2 ? c->d_out / 2 : 1;
@@ -177,14 +172,14 @@ struct train_work *train_work_new(const struct train_cfg *c, struct dev *d,
 		w->codes[i].value = give_floats(&g, c->batch, k[i]);
 	}
 	if (!t->transcode) {
-		w->slope = give_floats(&g, c->batch, larger(k[0], larger(k[1],
+		w->slope = give_floats(&g, c->batch, train_larger(k[0], train_larger(k[1],
 		                                                         k[2])));
 		w->x_grad = give_floats(&g, c->batch, t->d_in);
 	}
 	if (t->skip)
 		w->g_skip = give_floats(&g, t->d_out, t->d_in);
 	w->g_b_dec = give_floats(&g, t->d_out, 1);
-	w->row = give_floats(&g, larger(t->d_in, t->d_out), 1);
+	w->row = give_floats(&g, train_larger(t->d_in, t->d_out), 1);
 	if (c->auxk_alpha > 0) {
 		w->dead = give_bytes(&g, t->n_latents, sizeof(uint32_t));
 		w->dead_w = give_floats(&g, t->n_latents, t->d_in);
@@ -214,9 +209,9 @@ struct train_work *train_work_new(const struct train_cfg *c, struct dev *d,
 	w->rows = give_host(&g, c->batch, sizeof(uint32_t));
 	w->sq_x = give_host(&g, c->batch, sizeof(double));
 	w->sq_y = give_host(&g, c->batch, sizeof(double));
-	w->sum = give_host(&g, larger(larger(2 * (size_t)t->d_out, t->d_in),
+	w->sum = give_host(&g, train_larger(train_larger(2 * (size_t)t->d_out, t->d_in),
 	                              t->n_latents), sizeof(double));
-	w->row_host = give_host(&g, larger(t->d_in, t->d_out), sizeof(float));
+	w->row_host = give_host(&g, train_larger(t->d_in, t->d_out), sizeof(float));
 	if (g.failed) {
 		train_work_free(w);
 		return NULL;
@@ -291,28 +286,36 @@ int train_params(struct train_layer *t, struct train_param *p)
 	return n;
 }
 
+static size_t values(const struct tc_cfg *t)
+{
+	size_t lat = t->n_latents;
+
+	return lat * t->d_in + lat + lat * t->d_out + t->d_out +
+	       (t->skip ? (size_t)t->d_in * t->d_out : 0) +
+	       (t->variant == TC_JUMPRELU ? lat : 0);
+}
+
+/* The rows of the start go before those of the end come, or with them, one layer
+ * at a time, which then is less than what the end takes in its turn. */
 size_t train_layer_bytes(const struct train_cfg *c)
 {
 	const struct tc_cfg *t = &c->tc;
-	size_t lat = t->n_latents, row = sizeof(float) *
-	       (t->d_out + (t->transcode ? t->d_in : 0));
-	size_t held = c->batch * row, start = 0;
-	size_t dec = lat * t->d_out;
-	size_t values = lat * t->d_in + lat + t->d_out +
-	                (t->skip ? (size_t)t->d_in * t->d_out : 0) +
-	                (t->variant == TC_JUMPRELU ? lat : 0);
+	size_t lat = t->n_latents, dec = lat * t->d_out, start = 0;
+	size_t row = sizeof(float) * (t->d_out + (t->transcode ? t->d_in : 0));
 
 	if (c->recipe == TRAIN_R1)
-		start = larger(c->batch, c->start_tokens) * row;
-	/* the start's rows are gone before the end's are kept, if the run is
-	 * long enough */
-	held = train_end_due(c, c->start_tokens / c->batch)
-	     ? larger(held, start) + train_end_kept_bytes(c)
-	     : larger(held + train_end_kept_bytes(c), start);
-	return values * sizeof(float) * (1 + (size_t)train_moments(c)) +
+		start = train_larger(c->batch, c->start_tokens) * row;
+	return (values(t) - dec) * sizeof(float) *
+	       (1 + (size_t)train_moments(c)) +
 	       dec * sizeof(float) * (1 + (size_t)train_dec_moments(c)) +
 	       lat * (sizeof(uint64_t) + 1 + (c->dec_rate > 0) * sizeof(float)) +
-	       held;
+	       train_larger(start, c->batch * row + train_end_kept_bytes(c));
+}
+
+size_t train_turn_bytes(const struct train_cfg *c)
+{
+	return train_larger(train_end_work_bytes(c),
+	                    values(&c->tc) * sizeof(float));
 }
 
 size_t train_work_bytes(const struct train_cfg *c)
@@ -385,7 +388,7 @@ struct train_layer *train_layer_new(const struct train_cfg *c, int layer,
 	t->mean_y = give_floats(&g, c->tc.d_out, 1);
 	if (g.failed ||
 	    train_hold(t, c->recipe == TRAIN_R1
-	               ? larger(c->batch, c->start_tokens) : c->batch,
+	               ? train_larger(c->batch, c->start_tokens) : c->batch,
 	               e) < 0) {
 		train_layer_free(t);
 		return NULL;

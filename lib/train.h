@@ -175,9 +175,9 @@ int train_layer_load(struct train_layer *t, const char *path, struct err *e);
  * kept for the end (on the host). */
 size_t train_layer_bytes(const struct train_cfg *c);
 size_t train_work_bytes(const struct train_cfg *c);
-/* And for the end of one layer at a time. */
-size_t train_end_work_bytes(const struct train_cfg *c);
-/* And what d itself keeps for the products (dev.h, gemm_keeps). */
-size_t train_packed_bytes(const struct train_cfg *c, const struct dev *d);
+/* And for one layer at a time: its end, its export. */
+size_t train_turn_bytes(const struct train_cfg *c);
+/* And what d itself keeps for the products (dev.h, gemm_keeps), about. */
+size_t train_packed_bytes(const struct train_cfg *c, struct dev *d);
 
 #endif

@@ -35,11 +35,6 @@ static const double BOLD = 1.5;
 
 /* ---- keeping rows ---------------------------------------------------------- */
 
-static size_t most(size_t a, size_t b)
-{
-	return a > b ? a : b;
-}
-
 /* Steps whose rows are kept. */
 static size_t slots(const struct train_cfg *c)
 {
@@ -78,21 +73,33 @@ static size_t solved_on(size_t n)
 	return n - n / BACK;
 }
 
-size_t train_packed_bytes(const struct train_cfg *c, const struct dev *d)
+size_t train_packed_bytes(const struct train_cfg *c, struct dev *d)
 {
+	const struct dev_ops *o = dev_ops(d);
 	size_t n = c->tc.d_in, m = c->tc.d_out, lat = c->tc.n_latents;
-	size_t b = c->batch, fit = solved_on(slots(c) * b), kept = 0, i;
+	size_t b = c->batch, rows = slots(c) * b, fit = solved_on(rows), i;
+	size_t r1 = c->recipe == TRAIN_R1 ? b : 0;
 	const size_t of[][3] = {
-		/* the start's least squares, the skip connection's two */
-		{ n, n, b }, { n, m, b }, { b, m, n }, { m, n, b },
+		/* the start's least squares, and what they leave */
+		{ n, n, r1 }, { n, m, r1 }, { r1, m, n },
 		/* the end's */
 		{ n, n, fit }, { n, m, fit }, { n, m, fit ? lat : 0 },
-		{ fit ? lat : 0, m, n }
+		{ fit ? lat : 0, m, n }, { train_end_chunk(0, rows), m, n }
 	};
+	size_t kept = o->tc->encode_keeps(d, b, n, lat, train_slots(c));
 
-	for (i = 0; c->tc.skip && i < sizeof(of) / sizeof(of[0]); i++)
-		kept = most(kept, dev_ops(d)->gemm_keeps(d, of[i][0], of[i][1],
-		                                         of[i][2]));
+	if (fit)
+		kept = train_larger(kept, o->tc->encode_keeps(d, b, n, lat,
+		                                              tc_slots(&c->tc)));
+	if (c->tc.multi_topk)
+		kept = train_larger(kept, o->tc->encode_keeps(d, b, n, lat, 4 *
+		                                              c->tc.k));
+	if (!c->tc.skip)
+		return kept;
+	kept = train_larger(kept, o->tc->skip_keeps(d, b, n, m));
+	for (i = 0; i < sizeof(of) / sizeof(of[0]); i++)
+		kept = train_larger(kept, o->gemm_keeps(d, of[i][0], of[i][1],
+		                                        of[i][2]));
 	return kept;
 }
 
@@ -182,7 +189,7 @@ static uint32_t *give_ids(struct end *s, size_t rows, size_t cols, struct err *e
 static int open_end(struct end *s, struct train_layer *t, struct err *e)
 {
 	const struct tc_cfg *c = &t->cfg.tc;
-	size_t i, wide = most(c->d_in, c->d_out), host;
+	size_t i, wide = train_larger(c->d_in, c->d_out), host;
 
 	*s = (struct end){ .t = t, .d = train_ops(t), .dev = t->dev,
 		.d_in = c->d_in, .d_out = c->d_out, .lat = c->n_latents,
@@ -191,9 +198,9 @@ static int open_end(struct end *s, struct train_layer *t, struct err *e)
 		s->n += t->kept_n[i];
 	s->fit = solved_on(s->n);
 	s->chunks = (s->fit + TRAIN_END_CHUNK - 1) / TRAIN_END_CHUNK;
-	host = most(most(s->n, s->lat), wide);
+	host = train_larger(train_larger(s->n, s->lat), wide);
 	if (!(s->sum = mem_scratch(host, sizeof(*s->sum), e)) ||
-	    !(s->one = mem_scratch(most(wide, s->lat), sizeof(*s->one), e)) ||
+	    !(s->one = mem_scratch(train_larger(wide, s->lat), sizeof(*s->one), e)) ||
 	    !(s->lambda = mem_scratch(s->lat, sizeof(*s->lambda), e)) ||
 	    !(s->scale = mem_scratch(s->lat, sizeof(*s->scale), e)) ||
 	    !(s->latent = mem_scratch(s->n, s->k * sizeof(*s->latent), e)) ||

@@ -70,6 +70,11 @@ struct train_layer {
 	void *on_step_ctx;
 };
 
+static inline size_t train_larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
 static inline const struct dev_ops *train_ops(const struct train_layer *t)
 {
 	return dev_ops(t->dev);
@@ -166,6 +171,7 @@ int train_end_keep(struct train_layer *t, size_t n, struct err *e);
 int train_end_solve(struct train_layer *t, struct err *e);
 void train_end_free(struct train_layer *t);
 size_t train_end_kept_bytes(const struct train_cfg *c);
+size_t train_end_work_bytes(const struct train_cfg *c);
 
 /* train_plain.c: weights given plain, brought into the normalised space. */
 int train_normalise(struct train_layer *t, struct err *e);

@@ -39,15 +39,21 @@ static double model_bytes(const struct train_plan_in *in)
 	double n = m->n_layers * layer_weights(m) +
 	           (m->tied ? 1.0 : 2.0) * m->n_vocab * m->d_model;
 
+	if (in->need)
+		return in->need->weights;
 	/* as model_open: f32 where that is little, else as stored */
 	return n * (!in->card->half && n * 4 <= 0x1p31 ? 4 : 2);
 }
 
-/* Numbers of a row that a pass holds (model_run_new). */
+size_t train_plan_rows(size_t ctx, size_t forward)
+{
+	return forward > ctx ? forward : ctx;
+}
+
+/* Numbers of a row that a pass holds. */
 static double row_width(const struct model_cfg *m)
 {
-	return 3.0 * m->d_model + 2.0 * m->d_mlp + m->d_head +
-	       2.0 * m->d_head * (m->n_heads + m->n_kv_heads);
+	return model_run_bytes(m, 1) / sizeof(float);
 }
 
 /* ---- memory --------------------------------------------------------------------- */
@@ -80,45 +86,34 @@ static double largest(double a, size_t b)
 	return a > (double)b ? a : (double)b;
 }
 
-/* Rows of a block through the model. */
-static size_t block_rows(const struct train_plan_in *in)
-{
-	return in->forward > in->ctx ? in->forward : in->ctx;
-}
-
-/* Operands that the device keeps packed, of the model's widest products and of
+/* Operands that the device keeps packed, of the model's products and of
  * training's. */
 static double packed(const struct train_plan_in *in,
                      const struct train_plan_pass *p)
 {
-	const struct model_cfg *m = in->model;
-	const struct dev *d = in->card->dev;
-	double most;
-	size_t i, n = block_rows(in);
+	struct dev *d = in->card->dev;
+	double most = in->need ? in->need->packed : 0;
+	size_t i;
 
-	if (!d)
-		return 0;
-	most = (double)dev_ops(d)->linear_keeps(d, n, 2 * m->d_mlp, m->d_model);
-	most = largest(most, dev_ops(d)->linear_keeps(d, n, m->d_model,
-	                                              m->d_mlp));
-	for (i = p->run; i < p->run + p->n_runs; i++)
+	for (i = p->run; d && i < p->run + p->n_runs; i++)
 		most = largest(most, train_packed_bytes(&in->runs[i].train, d));
 	return most;
 }
 
 static void memory(const struct train_plan_in *in, struct train_plan_pass *p)
 {
-	double end = 0;
+	double turn = 0;
 	size_t i;
 
 	memset(p->mem, 0, sizeof(p->mem));
 	for (i = p->run; i < p->run + p->n_runs; i++)
 		add_memory(in, &in->runs[i], p->n_layers, p->mem);
 	for (i = p->run; i < p->run + p->n_runs; i++)	/* one at a time */
-		end = largest(end, train_end_work_bytes(&in->runs[i].train));
-	p->mem[PLAN_BATCH] += end;
+		turn = largest(turn, train_turn_bytes(&in->runs[i].train));
+	p->mem[PLAN_BATCH] += turn;
 	p->mem[PLAN_MODEL] = model_bytes(in);
-	p->mem[PLAN_PASS] = 4 * row_width(in->model) * (double)block_rows(in);
+	p->mem[PLAN_PASS] = model_run_bytes(in->model,
+		train_plan_rows(in->ctx, in->forward));
 	p->mem[PLAN_BESIDES] = in->card->besides + packed(in, p);
 	for (p->bytes = 0, i = 0; i < PLAN_MEMS; i++)
 		p->bytes += p->mem[i];

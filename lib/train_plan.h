@@ -44,9 +44,9 @@
 struct train_card {
 	char name[32];
 	double memory;		/* bytes that training may take */
-	const struct dev *dev;	/* whose packed operands count, or NULL */
+	struct dev *dev;	/* whose packed operands count, or NULL */
 	double besides;		/* of memory: the program itself, libraries'
-				 * scratch, on the CPU a model file's map */
+				 * scratch */
 	double peak, bandwidth;	/* flop/s of dense products, bytes/s */
 	double matmul, encode;	/* shares of peak reached: by products, by the
 				 * encoder's with its choice */
@@ -82,7 +82,13 @@ struct train_plan_in {
 	size_t n_runs;
 	size_t ctx, forward;	/* tokens of a sequence, and of a block */
 	const struct train_card *card;
+	/* Of this machine's CPU, for a block of train_plan_rows; NULL: f32 or,
+	 * where that takes more than 2 GiB or the card is half, 2 bytes. */
+	const struct model_need *need;
 };
+
+/* Tokens of a block through the model: `forward`, a sequence at least. */
+size_t train_plan_rows(size_t ctx, size_t forward);
 
 enum train_plan_mem {
 	PLAN_WEIGHTS, PLAN_MOMENTS, PLAN_START_ROWS, PLAN_BATCH, PLAN_MODEL,

@@ -7,7 +7,7 @@
 size_t train_set_bytes(const struct train_set_cfg *c)
 {
 	return train_layer_bytes(&c->train) * (size_t)c->n_layers +
-	       train_work_bytes(&c->train) + train_end_work_bytes(&c->train);
+	       train_work_bytes(&c->train) + train_turn_bytes(&c->train);
 }
 
 /* Files the measurements of one layer's step where its line will look. */

@@ -44,7 +44,7 @@ static void near(double got, double want)
 static void memory(void **state)
 {
 	struct train_set_cfg r = one_run();
-	struct train_plan_in in = { &model, &r, 1, 10, 20, &card };
+	struct train_plan_in in = { &model, &r, 1, 10, 20, &card, NULL };
 	struct train_card half = card;
 	struct train_plan p;
 	struct err e = { 0 };
@@ -58,12 +58,12 @@ static void memory(void **state)
 	near(mem[PLAN_WEIGHTS], 2 * 4 * 616);
 	near(mem[PLAN_MOMENTS], 2 * 8 * 616);
 	near(mem[PLAN_START_ROWS], 2 * (32 * 9 + 50 * 4 * 16));
-	/* x, y, g, codes of 10 rows; the skip's gradient */
-	near(mem[PLAN_BATCH], 4 * (10 * (8 + 2 * 8 + 2 * 4) + 64));
+	/* x, y, g, codes of 10 rows; the skip's gradient; the export */
+	near(mem[PLAN_BATCH], 4 * (10 * (8 + 2 * 8 + 2 * 4) + 64) + 4 * 616);
 	/* 4 (8 (2 4 (2 + 1) + 3 16)) + 32 8 */
 	near(mem[PLAN_MODEL], 4 * (4 * 576 + 256));
 	near(mem[PLAN_PASS], 4 * 20 * (3 * 8 + 2 * 16 + 4 + 2 * 4 * 3));
-	near(p.bytes, 40256);
+	near(p.bytes, 42720);
 	train_plan_free(&p);
 
 	half.half = 1;
@@ -71,14 +71,14 @@ static void memory(void **state)
 	assert_int_equal(train_plan_make(&in, &p, &e), 0);
 	mem = p.pass[0].mem;
 	near(mem[PLAN_MODEL], 2 * (4 * 576 + 256));
-	near(mem[PLAN_BATCH], 1536 + 2 * 10 * 32 + 2 * 32 * 8);
+	near(mem[PLAN_BATCH], 1536 + 2 * 10 * 32 + 2 * 32 * 8 + 4 * 616);
 	train_plan_free(&p);
 }
 
 static void seconds(void **state)
 {
 	struct train_set_cfg r = one_run();
-	struct train_plan_in in = { &model, &r, 1, 10, 20, &card };
+	struct train_plan_in in = { &model, &r, 1, 10, 20, &card, NULL };
 	struct train_card fast = card;
 	struct train_plan p;
 	struct err e = { 0 };
@@ -140,29 +140,30 @@ static void seconds(void **state)
 	train_plan_free(&p);
 }
 
-/* A layer takes 10880 bytes, a run 1536 more, the model 16960. */
+/* A layer takes 10880 bytes, a run 1536 more, the model 16960; one layer is
+ * exported at a time, 2464. */
 static void passes(void **state)
 {
 	struct train_set_cfg r[3] = { one_run(), one_run(), one_run() };
 	struct train_card small = card;
-	struct train_plan_in in = { &model, r, 1, 10, 20, &small };
+	struct train_plan_in in = { &model, r, 1, 10, 20, &small, NULL };
 	struct train_plan p, whole;
 	struct err e = { 0 };
 
 	(void)state;
 	assert_int_equal(train_plan_make(&in, &whole, &e), 0);
-	small.memory = 40255;
+	small.memory = 42719;
 	assert_int_equal(train_plan_make(&in, &p, &e), 0);
 	assert_int_equal(p.n_passes, 2);
 	assert_int_equal(p.pass[0].n_layers, 1);
 	assert_int_equal(p.pass[1].layer, 1);
-	near(p.bytes, 29376);
+	near(p.bytes, 31840);
 	/* only the model's lower half runs twice */
 	near(p.op[PLAN_FORWARD].s, 1.5 * whole.op[PLAN_FORWARD].s);
 	near(p.op[PLAN_ENCODE].s, whole.op[PLAN_ENCODE].s);
 	train_plan_free(&p);
 
-	small.memory = 29375;
+	small.memory = 31839;
 	assert_int_equal(train_plan_make(&in, &p, &e), -1);
 	assert_int_equal(e.code, ERR_RANGE);
 	assert_non_null(strstr(e.msg, "one layer of 32 latents"));
@@ -173,7 +174,7 @@ static void passes(void **state)
 	/* three runs, two at a time; the second longer than the first */
 	in.n_runs = 3;
 	r[1].train.n_steps = 200;
-	small.memory = 2 * (2 * 10880 + 1536) + 16960;
+	small.memory = 2 * (2 * 10880 + 1536) + 16960 + 2464;
 	assert_int_equal(train_plan_make(&in, &p, &e), 0);
 	assert_int_equal(p.n_passes, 2);
 	assert_int_equal(p.pass[0].n_runs, 2);
@@ -193,7 +194,7 @@ static void passes(void **state)
 static void shown(void **state)
 {
 	struct train_set_cfg r = one_run();
-	struct train_plan_in in = { &model, &r, 1, 10, 20, &card };
+	struct train_plan_in in = { &model, &r, 1, 10, 20, &card, NULL };
 	struct train_plan p;
 	struct text t = { 0 };
 	struct err e = { 0 };
@@ -323,22 +324,12 @@ static void packed_for_products(void **state)
 		float *a = mem_array(m * k, sizeof(*a), &e);
 		float *b = mem_array(n * k, sizeof(*b), &e);
 		float *c = mem_array(m * n, sizeof(*c), &e);
-		struct tensor w = { .name = "w", .type = DT_F32, .n_dims = 2,
-			.shape = { n, k }, .n = n * k, .n_bytes = 4 * n * k,
-			.data = (void *)b };
-		struct dev_linear l = { &w, NULL, c };
 		const struct dev_ops *o = dev_ops(d);
 
 		if (!a || !b || !c ||
 		    o->gemm(d, 0, 1, m, n, k, 1, a, k, b, k, 0, c, n, &e) < 0)
 			fail_msg("%s", e.msg);
 		keeps(d, o->gemm_keeps(d, m, n, k));
-		dev_free(d);
-		d = dev_open("cpu", 2, &e);
-		dev_cpu_limit(d, 2);	/* AMX packs less */
-		if (o->linear(d, a, m, &l, 1, &e) < 0)
-			fail_msg("%s", e.msg);
-		keeps(d, o->linear_keeps(d, m, n, k));
 		/* above 64 MiB packed it is another's */
 		assert_int_equal(o->gemm_keeps(d, 9000, 9000, 1000), 0);
 		dev_free(d);
@@ -348,12 +339,71 @@ static void packed_for_products(void **state)
 	}
 }
 
+/* Two weights over the same rows, and one alone, at every level there is: in f32
+ * tiles, in 8 bits, for AMX, by BLAS. */
+static void packed_for_weights(void **state)
+{
+	enum { IN = 512, OUT = 800, ROWS = 70 };
+	static const enum dtype types[] = { DT_F32, DT_BF16, DT_Q4_1 };
+	struct err e = { 0 };
+	float *x = mem_array(ROWS * IN, sizeof(*x), &e), *out;
+	void *w = mem_array(OUT * IN, sizeof(float), &e);
+	size_t i, count, n, seen = 0;
+	int level, q8;
+
+	(void)state;
+	assert_non_null(out = mem_array(2 * ROWS * OUT, sizeof(*out), &e));
+	assert_true(x && w);
+	for (i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		for (level = 0; level < 4; level++)
+			for (q8 = 0; q8 < 2; q8++)
+				for (count = 1; count < 3; count++)
+					for (n = 4; n <= ROWS; n += ROWS - 4) {
+		struct dev *d = dev_open("cpu", 2, &e);
+		struct tensor one = { .name = "w", .type = types[i],
+			.n_dims = 2, .shape = { OUT, IN }, .n = OUT * IN,
+			.data = w };
+		struct tensor two = { .name = "v", .type = types[i],
+			.n_dims = 2, .shape = { 100, IN }, .n = 100 * IN,
+			.data = w };
+		const struct dev_linear l[] = { { &one, NULL, out },
+			{ &two, NULL, out + ROWS * OUT } };
+		const struct dev_ops *o = dev_ops(d);
+
+		assert_int_equal(dtype_bytes(one.type, one.n, &one.n_bytes, &e), 0);
+		assert_int_equal(dtype_bytes(two.type, two.n, &two.n_bytes, &e), 0);
+		dev_cpu_limit(d, level);
+		dev_set_precision(d, q8 ? "q8" : "f32");
+		if (o->linear(d, x, n, l, count, &e) < 0)
+			fail_msg("%s", e.msg);
+		keeps(d, o->linear_keeps(d, n, l, count));
+		seen += o->linear_keeps(d, n, l, count);
+		dev_free(d);
+	}
+	assert_true(!dev_cpu_mm_level(3) || seen > 0);
+	mem_free(x);
+	mem_free(w);
+	mem_free(out);
+}
+
 /* A layer from its first row to its end. */
+static void trained(const struct train_cfg *c, const char *precision)
+{
+	struct run r;
+	struct err e = { 0 };
+
+	run_open(&r, c, 2, 64 * c->batch);
+	dev_set_precision(r.d, precision);
+	feed(&r, 0, 64 * c->batch, 100);
+	if (train_layer_finish(r.t, &e) < 0)
+		fail_msg("%s", e.msg);
+	keeps(r.d, train_packed_bytes(c, r.d));
+	run_close(&r);
+}
+
 static void packed_in_training(void **state)
 {
 	struct train_cfg c = config(TRAIN_R1);
-	struct run r;
-	struct err e = { 0 };
 
 	(void)state;
 	c.tc.d_in = 48;
@@ -362,45 +412,123 @@ static void packed_in_training(void **state)
 	c.batch = 32;
 	c.end_tokens = 1800;
 	c.end_ridge = 100;
-	for (c.tc.skip = 0; c.tc.skip < 2; c.tc.skip++) {
-		run_open(&r, &c, 2, 64 * 32);
-		feed(&r, 0, 64 * 32, 100);
-		if (train_layer_finish(r.t, &e) < 0)
-			fail_msg("%s", e.msg);
-		keeps(r.d, train_packed_bytes(&c, r.d));
-		run_close(&r);
-	}
+	for (c.tc.skip = 0; c.tc.skip < 2; c.tc.skip++)
+		trained(&c, "f32");
+
+	/* the encoder's integers are the most, then the skip's */
+	c.tc.d_in = c.tc.d_out = 64;
+	c.tc.n_latents = 700;
+	c.batch = 64;
+	c.start_tokens = 64;
+	c.end_tokens = 128;
+	trained(&c, "f32");
+	trained(&c, "q8");
+	c.recipe = TRAIN_SPARSIFY;
+	c.end_tokens = 0;
+	c.tc.n_latents = 40;
+	c.tc.d_in = 1100;
+	trained(&c, "f32");
+	trained(&c, "q8");
+}
+
+/* A model from a folder, and one from a configuration without weights. */
+static void packed_in_a_model(void **state)
+{
+	static const char *const path = "tests/golden/tiny-qwen2";
+	enum { ROWS = 40 };
+	const uint32_t ids[ROWS] = { 1, 2, 3 };
+	const size_t start[] = { 0, ROWS };
+	struct err e = { 0 };
+	struct dev *d = dev_open("cpu", 1, &e);
+	struct model *m = model_open(path, d, NULL, &e);
+	struct model_run *r = m ? model_run_new(m, ROWS, &e) : NULL;
+	struct model_batch b = { ids, ROWS, start, 1 };
+	const struct model_cfg *c = m ? model_cfg(m) : NULL;
+	struct model_need need, alone;
+
+	(void)state;
+	if (!r || model_need(path, d, ROWS, &need, &e) < 0 ||
+	    model_need("tests/golden/tiny-qwen2/config.json", d, ROWS, &alone,
+	               &e) < 0 ||
+	    model_forward(r, &b, (int)c->n_layers - 1, NULL, NULL, &e) < 0)
+		fail_msg("%s", e.msg);
+	keeps(d, (size_t)need.packed);
+	near(alone.packed, need.packed);
+	assert_int_equal(alone.type, DT_F32);
+	/* as f32, and of the folder what that was made of besides */
+	near(alone.weights, 4 * (c->n_layers * (double)c->d_model *
+	     (2.0 * c->d_head * (c->n_heads + c->n_kv_heads) + 3.0 * c->d_mlp) +
+	     (c->tied ? 1.0 : 2.0) * c->n_vocab * c->d_model));
+	assert_true(need.weights >= alone.weights);
+	assert_int_equal(model_need("none", d, ROWS, &need, &e), -1);
+	assert_int_equal(e.code, ERR_IO);
+	model_run_free(r);
+	model_free(m);
+	dev_free(d);
 }
 
 static void packed_in_a_plan(void **state)
 {
 	struct train_set_cfg r[2] = { one_run(), one_run() };
 	struct train_card with = card;
-	struct train_plan_in in = { &model, r, 2, 10, 20, &with };
+	const struct model_need need = { .weights = 12345, .packed = 1e5 };
+	struct train_plan_in in = { &model, r, 2, 10, 20, &with, &need };
 	struct train_plan p;
 	struct err e = { 0 };
 	struct dev *d = dev_open("cpu", 1, &e);
-	size_t linear, most;
+	size_t most;
 
 	(void)state;
 	assert_non_null(with.dev = d);
 	with.memory = 1e9;
 	with.besides = 1000;
-	linear = dev_ops(d)->linear_keeps(d, 20, 8, 16);	/* down */
-	assert_true(linear >= dev_ops(d)->linear_keeps(d, 20, 32, 8));
 	assert_int_equal(train_plan_make(&in, &p, &e), 0);
-	near(p.pass[0].mem[PLAN_BESIDES], 1000 + (double)linear);
+	near(p.pass[0].mem[PLAN_MODEL], 12345);
+	near(p.pass[0].mem[PLAN_BESIDES], 1000 + 1e5);
 	train_plan_free(&p);
 
 	/* the second run's products are larger than the model's */
 	r[1].train.tc.d_in = r[1].train.tc.d_out = 2000;
 	r[1].train.batch = 1000;
 	most = train_packed_bytes(&r[1].train, d);
-	assert_true(most >= linear);
+	assert_true(most >= 100000);
 	assert_int_equal(train_plan_make(&in, &p, &e), 0);
 	near(p.pass[0].mem[PLAN_BESIDES], 1000 + (double)most);
 	train_plan_free(&p);
 	dev_free(d);
+}
+
+/* Rows of the start or those of the end, also where all steps are kept for the
+ * end. */
+static void rows_in_turn(void **state)
+{
+	struct train_set_cfg r = one_run();
+	struct train_card large = card;
+	struct train_plan_in in = { &model, &r, 1, 10, 20, &large, NULL };
+	struct train_plan p;
+	struct err e = { 0 };
+	const double ages = 32 * 9, row = 4 * 16;
+
+	(void)state;
+	large.memory = 1e6;
+	r.train.tc.skip = 0;
+	r.train.tc.n_latents = 5;
+	r.train.start_tokens = 400;
+	r.train.end_ridge = 1;
+	/* 1000 rows, 200 of them kept in 16 bits: 10 batches at a time */
+	for (r.train.end_tokens = 200; r.train.end_tokens <= 1000;
+	     r.train.end_tokens += 800) {
+		double kept = (double)r.train.end_tokens * row / 2 +
+			4 * (double)r.train.end_tokens / 10;
+		double held = fmax(400 * row, 10 * row + kept);
+
+		assert_int_equal(train_plan_make(&in, &p, &e), 0);
+		near(p.pass[0].mem[PLAN_START_ROWS], 2 * (5 * ages / 32 + held));
+		/* the start's rows go as the others come */
+		assert_true(fmin(400 * row, kept) + 10 * row <
+		            (double)train_turn_bytes(&r.train));
+		train_plan_free(&p);
+	}
 }
 
 static void shapes(void **state)
@@ -430,8 +558,11 @@ int main(void)
 		cmocka_unit_test(passes), cmocka_unit_test(shown),
 		cmocka_unit_test(table), cmocka_unit_test(this_machine),
 		cmocka_unit_test(packed_for_products),
+		cmocka_unit_test(packed_for_weights),
 		cmocka_unit_test(packed_in_training),
-		cmocka_unit_test(packed_in_a_plan), cmocka_unit_test(shapes)
+		cmocka_unit_test(packed_in_a_model),
+		cmocka_unit_test(packed_in_a_plan),
+		cmocka_unit_test(rows_in_turn), cmocka_unit_test(shapes)
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
