@@ -290,7 +290,7 @@ static int train(const struct opts *o, const struct cli_common *c,
 	mem_free(runs);
 	if (!feed)
 		return -1;
-	rc = rows_run(rows, feed, &stopped, e);
+	rc = rows_run(rows, feed, e);
 	if (rc == 0)	/* the stream ended first */
 		rc = train_feed_finish(feed, e);
 	if (rc >= 0)
@@ -304,11 +304,18 @@ static int run(const struct opts *o, const struct cli_common *c,
 {
 	const struct rows_opt r = { o->model, o->layers, (size_t)o->skip,
 		(size_t)o->forward, o->precision,
-		c->progress ? cli_log(&tool) : (struct log){ 0 } };
+		c->progress ? cli_log(&tool) : (struct log){ 0 }, &stopped };
+	struct sigaction act = { .sa_handler = on_signal };
 	struct dev *d = dev_open(o->device, c->threads, e);
 	struct rows *rows = d ? rows_open("-", &r, d, e) : NULL;
-	int rc = rows ? train(o, c, l, d, rows, e) : -1;
+	int rc = -1;
 
+	if (rows) {
+		/* only now: until then there is nothing to save */
+		sigaction(SIGTERM, &act, NULL);
+		sigaction(SIGINT, &act, NULL);
+		rc = train(o, c, l, d, rows, e);
+	}
 	rows_free(rows);
 	dev_free(d);
 	return rc;
@@ -425,7 +432,6 @@ done:
 
 int main(int argc, char **argv)
 {
-	struct sigaction act = { .sa_handler = on_signal };
 	struct cli_lines lines = { 0 };
 	struct opts o;
 	struct cli_common c;
@@ -441,8 +447,6 @@ int main(int argc, char **argv)
 		cli_usage(&tool, "--out is missing");
 	if (o.plan && !o.model)
 		cli_usage(&tool, "--plan needs --model");
-	sigaction(SIGTERM, &act, NULL);
-	sigaction(SIGINT, &act, NULL);
 	if (rc == 0)
 		rc = (o.plan ? plan : run)(&o, &c, &lines, &e);
 	cli_lines_free(&lines);

@@ -194,11 +194,19 @@ static int begin(struct job *j, struct err *e)
 
 static int run(struct job *j, struct err *e)
 {
+	struct sigaction act = { .sa_handler = on_signal };
 	struct log log = cli_log(&tool);
+	struct stream_in *in;
 	struct rec_tokens t;
 	int got;
 
-	if (!(j->in = rec_tokens_open("-", &j->head, e)) ||
+	if (!(in = stream_open_in("-", "tokens/1", e)))
+		return -1;
+	/* only now: until then there is nothing to save */
+	sigaction(SIGTERM, &act, NULL);
+	sigaction(SIGINT, &act, NULL);
+	stream_stop_on(in, &stopped);
+	if (!(j->in = rec_tokens_on(in, &j->head, e)) ||
 	    !(j->dev = dev_open(j->c->device, j->c->threads, e)) ||
 	    !(j->model = model_open(j->o->model, j->dev,
 	                            j->c->progress ? &log : NULL, e)) ||
@@ -208,6 +216,9 @@ static int run(struct job *j, struct err *e)
 	while ((got = rec_tokens_read(j->in, &t, e)) > 0)
 		if (!j->done && take(j, &t, e) < 0)
 			return -1;
+	if (got < 0 && e->code == ERR_STOP)
+		return j->done ? train_feed_close(j->feed, e)
+		               : train_feed_stop(j->feed, e);
 	if (got < 0 || (!j->done && step(j, e) < 0) ||
 	    (!j->done && train_feed_finish(j->feed, e) < 0))
 		return -1;
@@ -216,7 +227,6 @@ static int run(struct job *j, struct err *e)
 
 int main(int argc, char **argv)
 {
-	struct sigaction act = { .sa_handler = on_signal };
 	struct opts o;
 	struct cli_common c;
 	struct err e = { 0 };
@@ -227,8 +237,6 @@ int main(int argc, char **argv)
 	if (!o.model || !o.transcoders || !o.out)
 		cli_usage(&tool, "%s is missing", !o.model ? "--model" :
 		          !o.transcoders ? "--transcoders" : "--out");
-	sigaction(SIGTERM, &act, NULL);
-	sigaction(SIGINT, &act, NULL);
 	rc = run(&j, &e);
 	train_tune_free(j.tune);
 	train_feed_free(j.feed);

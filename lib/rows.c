@@ -12,7 +12,6 @@ struct rows {
 	const struct rows_opt *o;
 	struct dev *dev;
 	struct train_feed *feed;
-	const volatile sig_atomic_t *stop;
 	int layers[TRAIN_SET_LAYERS], n_layers;
 	uint32_t d_in, d_out;
 	uint64_t n_before;	/* rows of the stream so far */
@@ -46,7 +45,17 @@ static int settle(struct rows *r, size_t n, struct err *e)
 	if (done < 0)
 		return -1;
 	r->done = done;
-	return *r->stop && !done ? train_feed_stop(r->feed, e) : 0;
+	if (done || !r->o->stop || !*r->o->stop)
+		return 0;
+	return train_feed_stop(r->feed, e);
+}
+
+/* What a reader's -1 comes to: the stop of a wait saves what was learnt. */
+static int unread(struct rows *r, struct err *e)
+{
+	if (!e || e->code != ERR_STOP)
+		return -1;
+	return r->done ? 0 : train_feed_stop(r->feed, e);
 }
 
 /* How many of the next n rows every run has had. */
@@ -145,7 +154,7 @@ static int run_stored(struct rows *r, struct err *e)
 	while ((got = rec_acts_read(r->acts, &a, e)) > 0)
 		if (!r->done && take_record(r, &a, e) < 0)
 			return -1;
-	return got;
+	return got < 0 ? unread(r, e) : 0;
 }
 
 static int open_stored(struct rows *r, struct stream_in *in, struct err *e)
@@ -268,7 +277,7 @@ static int run_fused(struct rows *r, struct err *e)
 		r->start[++r->n_seqs] = r->n_rows;
 	}
 	if (got < 0)
-		return -1;
+		return unread(r, e);
 	return r->done ? 0 : run_block(r, e);
 }
 
@@ -320,6 +329,7 @@ struct rows *rows_open(const char *path, const struct rows_opt *o,
 		dev_set_precision(d, o->precision);
 	if (!(in = stream_open_in(path, NULL, e)))
 		goto fail;
+	stream_stop_on(in, o->stop);
 	if (strcmp(stream_kind(in), "acts/1") == 0) {
 		rc = open_stored(r, in, e);
 	} else if (strcmp(stream_kind(in), "tokens/1") == 0) {
@@ -365,11 +375,9 @@ void rows_shape(const struct rows *r, struct rows_shape *s)
 	s->input = r->input;
 }
 
-int rows_run(struct rows *r, struct train_feed *f,
-             const volatile sig_atomic_t *stop, struct err *e)
+int rows_run(struct rows *r, struct train_feed *f, struct err *e)
 {
 	r->feed = f;
-	r->stop = stop;
 	r->done = train_feed_behind(f) == UINT64_MAX;
 	if ((r->acts ? run_stored(r, e) : run_fused(r, e)) < 0)
 		return -1;

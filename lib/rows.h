@@ -24,6 +24,7 @@ struct rows_opt {
 	const char *precision;	/* dev_set_precision, for the model and what
 				 * learns; NULL: the device stays as it is */
 	struct log log;		/* says what the model is; fn NULL: nothing */
+	const volatile sig_atomic_t *stop;	/* NULL: nothing stops it */
 };
 
 struct rows;
@@ -48,9 +49,8 @@ void rows_shape(const struct rows *r, struct rows_shape *s);
 /* Every row to f, to the end of the stream or until no run wants more, whatever
  * is first; the rest is read all the same, so that a cut stream is noticed and
  * its writer lives. 1: every run is at its end; 0: the stream ended before.
- * When *stop is not 0 between two blocks, the runs are saved and ERR_STOP is
- * set. */
-int rows_run(struct rows *r, struct train_feed *f,
-             const volatile sig_atomic_t *stop, struct err *e);
+ * When *stop is not 0 between two blocks or while the stream is waited for, the
+ * runs that are not at their end are saved and ERR_STOP is set. */
+int rows_run(struct rows *r, struct train_feed *f, struct err *e);
 
 #endif

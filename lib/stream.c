@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +28,7 @@
 struct stream_in {
 	char *name;
 	int fd;
+	const volatile sig_atomic_t *stop;	/* NULL: nothing stops it */
 	json_t *header;
 	/* source */
 	ZSTD_DCtx *zstd;
@@ -74,11 +76,35 @@ static int bad_inner(const struct stream_in *s, const struct err *in,
 	return stream_bad(s, e, "%s", in->msg);
 }
 
+void stream_stop_on(struct stream_in *s, const volatile sig_atomic_t *stop)
+{
+	s->stop = stop;
+}
+
+/* Until there is something to read. A signal may come just before the wait, or
+ * to another thread, and then does not end it: hence a look each second. */
+static int await(const struct stream_in *s, struct err *e)
+{
+	struct pollfd p = { .fd = s->fd, .events = POLLIN };
+	int got;
+
+	if (!s->stop)
+		return 0;
+	do {
+		if (*s->stop)
+			return err_set(e, ERR_STOP, "%s: stopped", s->name);
+		got = poll(&p, 1, 1000);
+	} while (got == 0 || (got < 0 && errno == EINTR));
+	return 0;
+}
+
 /* More source bytes into raw[]. Sets eof. */
 static int fill_raw(struct stream_in *s, struct err *e)
 {
 	ssize_t got;
 
+	if (await(s, e) < 0)
+		return -1;
 	s->raw_total += s->n_raw;
 	s->raw_at = s->n_raw = 0;
 	do

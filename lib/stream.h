@@ -11,6 +11,7 @@
 #define R1_STREAM_H
 
 #include <jansson.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,6 +46,10 @@ const json_t *stream_header(const struct stream_in *s);
 const char *stream_kind(const struct stream_in *s);
 const char *stream_name(const struct stream_in *s);	/* for messages */
 
+/* From now on stream_read ends with ERR_STOP when *stop is not 0, within a second
+ * if it waits for bytes at that time. The stream cannot be read on then. stop
+ * outlives s. */
+void stream_stop_on(struct stream_in *s, const volatile sig_atomic_t *stop);
 /* The next record, one msgpack map: 1 with *data and *n (valid until the next
  * call), 0 at the end record of the last concatenated stream, -1 on error; a
  * stream cut short is an error. Concatenated streams of equal header (prov

@@ -3,9 +3,11 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -433,6 +435,48 @@ static void not_a_number_is_named(void **state)
 	assert_int_equal(acts_round(DT_BF16, nan16, h, &e), -1);
 }
 
+static volatile sig_atomic_t stop;
+
+static void on_alarm(int sig)
+{
+	stop = sig;
+}
+
+static void a_wait_can_be_stopped(void **state)
+{
+	struct sigaction act = { .sa_handler = on_alarm };
+	struct itimerval soon = { .it_value = { .tv_usec = 50000 } };
+	const uint8_t *data;
+	uint8_t whole[4096];
+	struct err e = { 0 };
+	struct stream_in *s;
+	size_t n, size;
+	int fd[2], i;
+	FILE *f;
+
+	(void)state;
+	write_tokens(path, 1, 2);
+	f = fopen(path, "rb");
+	assert_non_null(f);
+	size = fread(whole, 1, sizeof(whole), f);
+	fclose(f);
+	assert_true(size > 20 && size < sizeof(whole));
+	assert_int_equal(pipe(fd), 0);
+	assert_int_equal(write(fd[1], whole, size - 1), size - 1);
+	s = stream_open_fd(fd[0], "pipe", whole, 0, NULL, &e);
+	assert_non_null(s);
+	stream_stop_on(s, &stop);
+	for (i = 0; i < 2; i++)		/* of bytes that are there */
+		assert_int_equal(stream_read(s, &data, &n, &e), 1);
+	assert_int_equal(sigaction(SIGALRM, &act, NULL), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
+	assert_int_equal(stream_read(s, &data, &n, &e), -1);
+	assert_int_equal(e.code, ERR_STOP);
+	stream_close_in(s);
+	close(fd[1]);
+	stop = 0;
+}
+
 static void an_aborted_stream_leaves_nothing(void **state)
 {
 	struct err e = { 0 };
@@ -481,6 +525,7 @@ int main(void)
 		cmocka_unit_test(lies_are_refused),
 		cmocka_unit_test(acts_come_back_in_each_dtype),
 		cmocka_unit_test(not_a_number_is_named),
+		cmocka_unit_test(a_wait_can_be_stopped),
 		cmocka_unit_test(an_aborted_stream_leaves_nothing),
 	};
 
