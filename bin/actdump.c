@@ -113,6 +113,22 @@ static void convert_rows(void *ctx, size_t item, int thread)
 	}
 }
 
+/* -1: row r of stage, a side of a layer, cannot be written, and why. */
+static int refuse(const struct dump *d, size_t seq, size_t r, int side,
+                  int layer, struct err *e)
+{
+	const float *x = d->stage + r * d->width[side];
+	size_t i = 0;
+
+	while (i < d->width[side] && isfinite(x[i]))
+		i++;
+	return err_set(e, ERR_RANGE, "sequence %llu, position %u: %s of layer "
+	               "%d %s %s", (unsigned long long)d->seq[seq],
+	               d->positions[r], side ? "output" : "input", layer,
+	               i < d->width[side] ? "holds" : "does not fit",
+	               i < d->width[side] ? "NaN or infinity" : d->o->dtype);
+}
+
 static int take_side(struct dump *d, int side, int layer, const float *dev_x,
                      size_t n, struct err *e)
 {
@@ -134,13 +150,7 @@ static int take_side(struct dump *d, int side, int layer, const float *dev_x,
 		for (r = d->start[i] + (size_t)d->o->skip; r < d->start[i + 1];
 		     r++)
 			if (d->bad[r])
-				return err_set(e, ERR_RANGE, "sequence %llu, "
-				               "position %u: %s of layer %d "
-				               "does not fit %s",
-				               (unsigned long long)d->seq[i],
-				               d->positions[r],
-				               side ? "output" : "input",
-				               layer, d->o->dtype);
+				return refuse(d, i, r, side, layer, e);
 	return 0;
 }
 

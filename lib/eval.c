@@ -315,8 +315,9 @@ struct pass {
 	int next;		/* index in the set of the next layer */
 };
 
-/* The norms of a batch's rows join the layer's; its limit moves. */
-static void follow_norms(struct pass *p, int i, size_t n)
+/* The norms of a batch's rows join the layer's; its limit moves. Values that are
+ * none are no outliers: nothing that was measured with them would hold. */
+static int follow_norms(struct pass *p, int i, size_t n, struct err *e)
 {
 	const double *side[2] = { p->coder->sq_x, p->coder->sq_y };
 	struct outlier *norms = p->norms + 2 * i;
@@ -327,12 +328,20 @@ static void follow_norms(struct pass *p, int i, size_t n)
 		for (j = m = 0; j < n; j++)
 			if (p->batch->keep[j])
 				p->sq[m++] = side[s][j];
+		for (j = 0; j < m; j++)
+			if (!isfinite(p->sq[j]))
+				return err_set(e, ERR_FORMAT, "layer %d: the "
+				               "norm of row %zu's %s is not "
+				               "finite", p->set->layer[i],
+				               (size_t)p->all[i].n + j,
+				               s ? "output" : "input");
 		outlier_add(&norms[s], p->sq, m);
 	}
 	p->set->limit[i] = (struct eval_limit){
 		outlier_limit(&norms[0], p->factor),
 		outlier_limit(&norms[1], p->factor)
 	};
+	return 0;
 }
 
 static int stats_tap(void *ctx, int layer, const float *x, float *y,
@@ -348,9 +357,9 @@ static int stats_tap(void *ctx, int layer, const float *x, float *y,
 	p->next++;
 	if (eval_coder_run(p->coder, p->set->tc[i], x, y, n, e) < 0 ||
 	    eval_coder_norms(p->coder, p->set->tc[i]->cfg.d_out, x, y, n,
-	                     e) < 0)
+	                     e) < 0 ||
+	    follow_norms(p, i, n, e) < 0)
 		return -1;
-	follow_norms(p, i, n);
 	eval_coder_mask(p->coder, &p->set->limit[i], p->batch->keep, n);
 	eval_stats_add(&p->stats[i], par, p->coder->y, p->coder->y_hat,
 	               p->coder->mask, n, &p->coder->codes);

@@ -40,11 +40,11 @@ long train_keep(struct train_layer *t, const float *x, const float *y,
 	limit_y = outlier_limit(&t->norms_y, t->cfg.outlier);
 	for (i = 0; i < n; i++) {
 		if (!isfinite(w->sq_x[i]) || !isfinite(w->sq_y[i]))
-			return err_set(e, ERR_FORMAT, "layer %d: %s of row "
-			               "%llu is not finite", t->layer,
+			return err_set(e, ERR_FORMAT, "layer %d: the norm of "
+			               "row %llu's %s is not finite", t->layer,
+			               (unsigned long long)(first + i),
 			               isfinite(w->sq_x[i]) ? "output"
-			               : "input",
-			               (unsigned long long)(first + i));
+			               : "input");
 		if (w->sq_x[i] > limit_x || w->sq_y[i] > limit_y)
 			continue;
 		w->rows[kept++] = (uint32_t)i;

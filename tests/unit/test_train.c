@@ -464,7 +464,8 @@ static void bad_values_name_layer_and_row(void **state)
 		assert_int_equal(train_layer_push(r.t, r.x, r.y, ROWS, &e),
 		                 -1);
 		snprintf(want, sizeof(want),
-		         "layer 0: output of row %zu is not finite", at[i]);
+		         "layer 0: the norm of row %zu's output is not finite",
+		         at[i]);
 		assert_string_equal(e.msg, want);
 		run_close(&r);
 	}
