@@ -20,6 +20,8 @@ static int as_descriptor(const char *where)
 {
 	size_t n = strspn(where, "0123456789");
 
+	if (strcmp(where, "-") == 0)
+		return STDOUT_FILENO;
 	return n && n < 6 && !where[n] ? atoi(where) : -1;
 }
 

@@ -26,6 +26,8 @@ for recipe in r1 sparsify; do
 	check "$recipe: stored f32 and fused give the same bytes" "same fused.$recipe stored.$recipe"
 	check "$recipe: and the same curve" "[ -s fused.$recipe.jsonl ] && cmp <(curve fused.$recipe.jsonl) <(curve stored.$recipe.jsonl)"
 done
+check "--metrics - is standard output" \
+	"tctrain --model $m $opt -n $n --out piped --metrics - <t.tok >piped.jsonl && [ ! -e ./- ] && cmp <(curve piped.jsonl) <(curve fused.r1.jsonl)"
 check "a line for each step and layer" "[ \$(wc -l <fused.r1.jsonl) = 400 ]"
 check "metrics name what they should" \
 	"head -n 1 fused.r1.jsonl | jq -e '(keys | sort) == [\"dead\",\"fvu\",\"l0\",\"layer\",\"loss\",\"lr\",\"outlier_share\",\"outliers\",\"silent\",\"step\",\"time\",\"tokens\"]' >/dev/null"
