@@ -45,7 +45,7 @@ chunk = $(if $1,$(eval passes += $(words x $(passes)))$(eval pass$(lastword $(pa
 $(call chunk,$(configs))
 
 ifdef DRY
-$(info phase1: $(words $(configs)) configurations of layers $(PILOT) in $(words $(passes)) passes over the tokens)
+$(info phase1: $(words $(configs)) configurations of layers $(PILOT) in $(words $(passes)) $(if $(word 2,$(passes)),passes,pass) over the tokens)
 $(foreach p,$(passes),$(info $()  pass $p: $(pass$p)))
 endif
 

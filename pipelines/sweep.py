@@ -216,14 +216,15 @@ def report(*args):
             f"{number(r['ce_increase'], '%.4f')} ± {number(r['ce_se'], '%.4f')}",
             number(r["ce_all"], "%.4f"), number(r["l0"], "%.1f"),
             number(None if r["dead"] is None else 100 * r["dead"], "%.1f %%"),
+            number(None if r["train_silent"] is None else 100 * r["train_silent"], "%.1f %%"),
             number(speeds.get(r["name"], {}).get("own_tokens_per_s"), "%.0f"),
             number(r["bytes"] / 2**20, "%.0f MiB"), number(r["autointerp"]) +
             number(r["autointerp_se"], " ± %.3f")])
-    say += table(["configuration", "FVU", "CE increase", "at once", "L0", "dead", "tokens/s",
-                  "memory", "autointerp"], lines)
+    say += table(["configuration", "FVU", "CE increase", "at once", "L0", "dead", "silent",
+                  "tokens/s", "memory", "autointerp"], lines)
     say += ["", "◦: on the front, no other has both fewer active latents and a lower increase. At "
-            "once: all these layers replaced. Dead: never fired on the evaluation set. Tokens/s: of the "
-            "configuration's own training, without the model that all share; it differs from run to run. "
+            "once: all these layers replaced. Dead: never fired on the evaluation set. Silent: "
+            "not in the last 16,384 tokens of training. Tokens/s: of the configuration's own training, without the model that all share; it differs from run to run. "
             "Memory: its weights, optimiser and work space.", ""]
     if all(r["autointerp"] is None for r in rows):
         say += ["The column autointerp is empty: no AUTOINTERP program was given (r1-phases(7)).", ""]
