@@ -110,7 +110,7 @@ def export(form, activation, *more):
 
 def evaluate(folder):
     text = tool("tceval", "--model", a.model, "--transcoders", folder, "--fvu-tokens", "0",
-                "--ce-tokens", "100", "--ablations", "none", stdin=tokens)
+                "--ce-tokens", "100", "--ablations", "none", "--outlier", "0", stdin=tokens)
     return json.loads(text)["layers"]
 
 

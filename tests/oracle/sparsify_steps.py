@@ -8,7 +8,7 @@ variant its first weights, the loss of every step, FVU, and the weights that
 sparsify would save at the end. The loop is that of sparsify.trainer.Trainer
 (eai-sparsify 1.3): the hook's first-batch biases and normalisation, the loss,
 the optimisers and their schedule, the counters of dead latents.
-tests/unit/test_train.c takes the same steps.
+tests/unit/test_train_sparsify.c takes the same steps.
 """
 import pathlib
 
@@ -77,8 +77,8 @@ def run(name, x, y, out):
             schedule.step()
         since += BATCH
         since[o.latent_indices.flatten()] = 0
-        losses.append(float(loss))
-        fvus.append(float(o.fvu))
+        losses.append(loss.item())
+        fvus.append(o.fvu.item())
     if kind == "signum":
         opt.eval()
     for key, v in sae.state_dict().items():

@@ -68,6 +68,31 @@ for what in nan inf -inf; do
 		"cmp <(weights whole) <(weights saved.$what)"
 done
 
+# A model that computes such: told by the tool that sees them first, nothing made.
+cp -r $m nan && chmod -R u+w nan
+/usr/bin/python3 - nan/model.safetensors <<'PY'
+import json, sys
+with open(sys.argv[1], "r+b") as f:
+    n = int.from_bytes(f.read(8), "little")
+    w = json.loads(f.read(n))["model.layers.2.mlp.up_proj.weight"]
+    assert w["dtype"] == "F32"
+    f.seek(8 + n + w["data_offsets"][0])
+    f.write(b"\xff" * 4)
+PY
+of_model() {	# TOOL TEXT ARGUMENT...: stdin is t.tok
+	local name=$1 text=$2 got; shift 2
+	$name --model nan "$@" <t.tok >out 2>err; got=$?
+	check "a model's NaN, $name $1 $2" "[ $got = 1 ] && [ \$(wc -l <err) = 1 ] && grep -qxF -- \"$name: $text\" err && [ ! -e n ]" ||
+		sed 's/^/# /' err
+}
+norm="layer 2: the norm of row 0's output is not finite"
+of_model actdump "sequence 0, position 0: output of layer 2 holds NaN or infinity" --dtype bf16
+of_model actdump "sequence 0, position 0: output of layer 2 holds NaN or infinity" --dtype f32
+of_model tctrain "$norm" $opt --out n
+of_model tctune "$norm" --transcoders $m/transcoders --out n
+of_model tceval "$norm" --transcoders $m/transcoders
+of_model tcexport "$norm" --transcoders $m/transcoders --out n
+
 # ---- values that are odd ----------------------------------------------------------
 finite='jq -se "map(.fvu) | all(. != null and . < 3)"'
 for side in x y; do
@@ -117,11 +142,36 @@ else
 fi
 
 # ---- a signal before there is anything to save --------------------------------------
+# and while the stream, a pipe that stays open, is waited for
 mkfifo pipe
-tctrain $opt --out early <pipe 2>err &
-pid=$!
-exec 4>pipe; head -c 20000 good.act >&4; sleep 0.2
-kill -TERM $pid; tail -c +20001 good.act >&4; exec 4>&-
-wait $pid; got=$?
-check "SIGTERM before the first step" "[ $got = 75 ] && [ \$(wc -l <err) = 1 ] && grep -q 'nothing to save' err && [ ! -e early/state ]"
+# waiting GIVEN WATCHED TEXT TOOL ARGUMENT...: GIVEN into the pipe, SIGTERM when
+# WATCHED holds TEXT; its status in $got
+waiting() {
+	local given=$1 watched=$2 text=$3 pid; shift 3
+	timeout -s KILL 30 "$@" <pipe 2>err &
+	pid=$!
+	exec 4>pipe; cat "$given" >&4
+	for _ in {1..600}; do grep -qs -- "$text" "$watched" && break; sleep 0.05; done
+	kill -TERM $pid
+	wait $pid; got=$?
+	exec 4>&-
+}
+head -c 20000 good.act >begun.act; head -c 3000000 good.act >half.act; head -c 12000 t.tok >half.tok
+waiting begun.act err 'layers of 256' tctrain $opt --progress --out early
+check "SIGTERM before the first step" "[ $got = 75 ] && tail -n 1 err | grep -q 'nothing to save' && [ ! -e early/state ]"
+saved="[ \$got = 75 ] && [ \$(wc -l <err) = 1 ] && grep -q 'is saved, --resume goes on' err"
+waiting half.act waits.jsonl '"step":15,' tctrain $opt --save-every 0 --out waits --metrics waits.jsonl
+check "SIGTERM while stored activations are waited for" "$saved"
+tctrain $opt --resume --out waits <good.act
+check "and on to the same bytes" "cmp <(weights whole) <(weights waits)"
+waiting half.tok waitf.jsonl '"step":15,' tctrain --model $m --layers 0,2 $opt --save-every 0 --out waitf --metrics waitf.jsonl
+check "SIGTERM while tokens are waited for" "$saved"
+tctrain --model $m --layers 0,2 $opt --resume --out waitf <t.tok
+check "and on to the same bytes, too" "cmp <(weights whole) <(weights waitf)"
+tune="tctune --model $m --transcoders $m/transcoders --batch 300 -n 3000"
+$tune --out tuned <t.tok
+waiting half.tok waitt.jsonl '"step":8,' $tune --save-every 0 --out waitt --metrics waitt.jsonl
+check "SIGTERM while tctune waits" "$saved"
+$tune --resume --out waitt <t.tok
+check "and on to the same bytes, there too" "cmp <(weights tuned) <(weights waitt)"
 exit $rc
