@@ -217,6 +217,8 @@ static void check_lines(const struct opts *a, const struct cli_common *c,
 			: !same_word(a->device, b->device) ? "--device"
 			: a->plan != b->plan ? "--plan"
 			: a->ctx != b->ctx ? "--ctx"
+			: !same_word(a->cards, b->cards) ? "--cards"
+			: a->json != b->json ? "--json"
 			: c->threads != l->common[i].threads ? "--threads" : NULL;
 		if (what)
 			cli_usage(&tool, "%s: line %zu: %s is for all runs",
@@ -447,6 +449,9 @@ int main(int argc, char **argv)
 		cli_usage(&tool, "--out is missing");
 	if (o.plan && !o.model)
 		cli_usage(&tool, "--plan needs --model");
+	if (!o.plan && (o.json || o.cards))
+		cli_usage(&tool, "%s goes with --plan", o.json ? "--json"
+		          : "--cards");
 	if (rc == 0)
 		rc = (o.plan ? plan : run)(&o, &c, &lines, &e);
 	cli_lines_free(&lines);

@@ -44,6 +44,9 @@ int model_cfg_read(const char *path, struct model_cfg *c, struct err *e);
 const struct model_cfg *model_cfg(const struct model *m);
 struct dev *model_dev(const struct model *m);
 
+/* The numbers in all its matrices. */
+double model_values(const struct model_cfg *c);
+
 /*
  * What a model will take on d, the CPU, at d's precision, before it is opened:
  * path as for model_open, or a configuration without weights, which then are

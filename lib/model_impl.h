@@ -61,8 +61,6 @@ int model_load(struct model *m, const struct log *log, struct err *e);
 /* As far as types and shapes of matrices go, which have no data then: bytes that
  * they take, of files and of memory. Without m's files, too. */
 int model_load_sizes(struct model *m, double *bytes, struct err *e);
-/* The numbers in all matrices. */
-double model_values(const struct model_cfg *c);
 
 /* model.c: one layer over rows 0..n of r's residual stream. New keys and
  * values go to k and v, and, where `to` is given, those of sequence i on to row

@@ -88,23 +88,15 @@ int train_check(const struct train_cfg *c, struct err *e)
 	return 0;
 }
 
-int train_moments(const struct train_cfg *c)
-{
-	return c->rule == TRAIN_ADAM ? 2 : 1;
-}
-
-int train_dec_moments(const struct train_cfg *c)
-{
-	return c->dec_rate > 0 ? 0 : train_moments(c);
-}
-
 /* ---- memory ------------------------------------------------------------- */
 
-/* Allocations in a row, stopping at the first that fails. */
+/* Allocations in a row, stopping at the first that fails; dev NULL: none are
+ * made, those of device memory counted. */
 struct give {
 	struct dev *dev;
 	struct err *e;
 	int failed;
+	size_t bytes;
 };
 
 static void *give_bytes(struct give *g, size_t n, size_t each)
@@ -114,8 +106,12 @@ static void *give_bytes(struct give *g, size_t n, size_t each)
 
 	if (g->failed)
 		return NULL;
-	if (mem_mul(n, each, &bytes, g->e) == 0)
+	if (mem_mul(n, each, &bytes, g->e) == 0) {
+		g->bytes += bytes;
+		if (!g->dev)
+			return NULL;
 		p = dev_ops(g->dev)->alloc(g->dev, bytes, g->e);
+	}
 	if (!p)
 		g->failed = 1;
 	return p;
@@ -134,84 +130,93 @@ static float *give_floats(struct give *g, size_t rows, size_t cols)
 
 static void *give_host(struct give *g, size_t n, size_t each)
 {
-	void *p = g->failed ? NULL : mem_scratch(n, each, g->e);
+	void *p;
 
-	if (!p)
+	if (g->failed || !g->dev)
+		return NULL;
+	if (!(p = mem_scratch(n, each, g->e)))
 		g->failed = 1;
 	return p;
 }
 
-static size_t aux_k(const struct tc_cfg *c)
+size_t train_aux_k(const struct tc_cfg *c)
 {
 	return c->d_out / 2 ? c->d_out / 2 : 1;
+}
+
+static void give_work(struct train_work *w, struct give *g)
+{
+	const struct train_cfg *c = &w->cfg;
+	const struct tc_cfg *t = &c->tc;
+	size_t k[DEV_TC_PARTS] = { train_slots(c), t->multi_topk ? 4 * (size_t)t->k : 0,
+	                           c->auxk_alpha > 0 ? train_aux_k(t) : 0 };
+	size_t parts = k[TRAIN_PART_AUX] ? 3 : k[TRAIN_PART_MULTI] ? 2 : 1, i;
+
+	w->x = give_floats(g, c->batch, t->d_in);
+	w->y = give_floats(g, c->batch, t->d_out);
+	w->g = give_floats(g, parts * c->batch, t->d_out);
+	for (i = 0; i < DEV_TC_PARTS; i++) {
+		if (!k[i])
+			continue;
+		w->codes[i].k = k[i];
+		w->codes[i].latent = give_bytes(g, c->batch,
+		                                k[i] * sizeof(uint32_t));
+		w->codes[i].value = give_floats(g, c->batch, k[i]);
+	}
+	if (!t->transcode) {
+		w->slope = give_floats(g, c->batch, train_larger(k[0],
+			train_larger(k[1], k[2])));
+		w->x_grad = give_floats(g, c->batch, t->d_in);
+	}
+	if (t->skip)
+		w->g_skip = give_floats(g, t->d_out, t->d_in);
+	w->g_b_dec = give_floats(g, t->d_out, 1);
+	w->row = give_floats(g, train_larger(t->d_in, t->d_out), 1);
+	if (c->auxk_alpha > 0) {
+		w->dead = give_bytes(g, t->n_latents, sizeof(uint32_t));
+		w->dead_w = give_floats(g, t->n_latents, t->d_in);
+		w->dead_b = give_floats(g, t->n_latents, 1);
+	}
+	if (t->variant != TC_TOPK) {
+		w->code_latent = give_host(g, c->batch,
+		                           k[0] * sizeof(uint32_t));
+		w->code_value = give_host(g, c->batch, k[0] * sizeof(float));
+	}
+	if (t->variant == TC_JUMPRELU) {
+		w->edge_bias = give_floats(g, t->n_latents, 1);
+		w->edge.k = k[0];
+		w->edge.latent = give_bytes(g, c->batch,
+		                            k[0] * sizeof(uint32_t));
+		w->edge.value = give_floats(g, c->batch, k[0]);
+		w->edge_latent = give_host(g, c->batch,
+		                           k[0] * sizeof(uint32_t));
+		w->edge_value = give_host(g, c->batch, k[0] * sizeof(float));
+		w->theta = give_host(g, t->n_latents, sizeof(float));
+	}
+	if (c->raise > 0) {
+		w->raise = give_floats(g, t->n_latents, 1);
+		w->raised = give_host(g, t->n_latents, sizeof(float));
+	}
+	w->dead_host = give_host(g, t->n_latents, sizeof(uint32_t));
+	w->rows = give_host(g, c->batch, sizeof(uint32_t));
+	w->sq_x = give_host(g, c->batch, sizeof(double));
+	w->sq_y = give_host(g, c->batch, sizeof(double));
+	w->sum = give_host(g, train_larger(train_larger(2 * (size_t)t->d_out, t->d_in),
+	                              t->n_latents), sizeof(double));
+	w->row_host = give_host(g, train_larger(t->d_in, t->d_out), sizeof(float));
 }
 
 struct train_work *train_work_new(const struct train_cfg *c, struct dev *d,
                                   struct err *e)
 {
 	struct train_work *w = mem_array(1, sizeof(*w), e);
-	struct give g = { d, e, 0 };
-	const struct tc_cfg *t = &c->tc;
-	size_t k[DEV_TC_PARTS] = { train_slots(c), t->multi_topk ? 4 * (size_t)t->k : 0,
-	                           c->auxk_alpha > 0 ? aux_k(t) : 0 };
-	size_t parts = k[TRAIN_PART_AUX] ? 3 : k[TRAIN_PART_MULTI] ? 2 : 1, i;
+	struct give g = { .dev = d, .e = e };
 
 	if (!w)
 		return NULL;
 	w->cfg = *c;
 	w->dev = d;
-	w->x = give_floats(&g, c->batch, t->d_in);
-	w->y = give_floats(&g, c->batch, t->d_out);
-	w->g = give_floats(&g, parts * c->batch, t->d_out);
-	for (i = 0; i < DEV_TC_PARTS; i++) {
-		if (!k[i])
-			continue;
-		w->codes[i].k = k[i];
-		w->codes[i].latent = give_bytes(&g, c->batch,
-		                                k[i] * sizeof(uint32_t));
-		w->codes[i].value = give_floats(&g, c->batch, k[i]);
-	}
-	if (!t->transcode) {
-		w->slope = give_floats(&g, c->batch, train_larger(k[0], train_larger(k[1],
-		                                                         k[2])));
-		w->x_grad = give_floats(&g, c->batch, t->d_in);
-	}
-	if (t->skip)
-		w->g_skip = give_floats(&g, t->d_out, t->d_in);
-	w->g_b_dec = give_floats(&g, t->d_out, 1);
-	w->row = give_floats(&g, train_larger(t->d_in, t->d_out), 1);
-	if (c->auxk_alpha > 0) {
-		w->dead = give_bytes(&g, t->n_latents, sizeof(uint32_t));
-		w->dead_w = give_floats(&g, t->n_latents, t->d_in);
-		w->dead_b = give_floats(&g, t->n_latents, 1);
-	}
-	if (t->variant != TC_TOPK) {
-		w->code_latent = give_host(&g, c->batch,
-		                           k[0] * sizeof(uint32_t));
-		w->code_value = give_host(&g, c->batch, k[0] * sizeof(float));
-	}
-	if (t->variant == TC_JUMPRELU) {
-		w->edge_bias = give_floats(&g, t->n_latents, 1);
-		w->edge.k = k[0];
-		w->edge.latent = give_bytes(&g, c->batch,
-		                            k[0] * sizeof(uint32_t));
-		w->edge.value = give_floats(&g, c->batch, k[0]);
-		w->edge_latent = give_host(&g, c->batch,
-		                           k[0] * sizeof(uint32_t));
-		w->edge_value = give_host(&g, c->batch, k[0] * sizeof(float));
-		w->theta = give_host(&g, t->n_latents, sizeof(float));
-	}
-	if (c->raise > 0) {
-		w->raise = give_floats(&g, t->n_latents, 1);
-		w->raised = give_host(&g, t->n_latents, sizeof(float));
-	}
-	w->dead_host = give_host(&g, t->n_latents, sizeof(uint32_t));
-	w->rows = give_host(&g, c->batch, sizeof(uint32_t));
-	w->sq_x = give_host(&g, c->batch, sizeof(double));
-	w->sq_y = give_host(&g, c->batch, sizeof(double));
-	w->sum = give_host(&g, train_larger(train_larger(2 * (size_t)t->d_out, t->d_in),
-	                              t->n_latents), sizeof(double));
-	w->row_host = give_host(&g, train_larger(t->d_in, t->d_out), sizeof(float));
+	give_work(w, &g);
 	if (g.failed) {
 		train_work_free(w);
 		return NULL;
@@ -286,13 +291,25 @@ int train_params(struct train_layer *t, struct train_param *p)
 	return n;
 }
 
-static size_t values(const struct tc_cfg *t)
+/* The optimiser's numbers beside each of a parameter. */
+static size_t moments_of(const struct train_layer *t,
+                         const struct train_param *p)
 {
-	size_t lat = t->n_latents;
+	if (p->p == &t->dec && t->cfg.dec_rate > 0)
+		return 0;	/* normalised steps */
+	return t->cfg.rule == TRAIN_ADAM ? 2 : 1;
+}
 
-	return lat * t->d_in + lat + lat * t->d_out + t->d_out +
-	       (t->skip ? (size_t)t->d_in * t->d_out : 0) +
-	       (t->variant == TC_JUMPRELU ? lat : 0);
+void train_numbers(const struct train_cfg *c, size_t *values, size_t *moments)
+{
+	struct train_layer t = { .cfg = *c };
+	struct train_param p[TRAIN_PARAMS];
+	int n = train_params(&t, p), i;
+
+	for (*values = *moments = 0, i = 0; i < n; i++) {
+		*values += p[i].rows * p[i].cols;
+		*moments += p[i].rows * p[i].cols * moments_of(&t, &p[i]);
+	}
 }
 
 /* The rows of the start go before those of the end come, or with them, one layer
@@ -300,46 +317,37 @@ static size_t values(const struct tc_cfg *t)
 size_t train_layer_bytes(const struct train_cfg *c)
 {
 	const struct tc_cfg *t = &c->tc;
-	size_t lat = t->n_latents, dec = lat * t->d_out, start = 0;
+	size_t lat = t->n_latents, start = 0, values, moments;
 	size_t row = sizeof(float) * (t->d_out + (t->transcode ? t->d_in : 0));
 
+	train_numbers(c, &values, &moments);
 	if (c->recipe == TRAIN_R1)
 		start = train_larger(c->batch, c->start_tokens) * row;
-	return (values(t) - dec) * sizeof(float) *
-	       (1 + (size_t)train_moments(c)) +
-	       dec * sizeof(float) * (1 + (size_t)train_dec_moments(c)) +
+	return (values + moments) * sizeof(float) +
 	       lat * (sizeof(uint64_t) + 1 + (c->dec_rate > 0) * sizeof(float)) +
 	       train_larger(start, c->batch * row + train_end_kept_bytes(c));
 }
 
 size_t train_turn_bytes(const struct train_cfg *c)
 {
-	return train_larger(train_end_work_bytes(c),
-	                    values(&c->tc) * sizeof(float));
+	size_t values, moments;
+
+	train_numbers(c, &values, &moments);
+	return train_larger(train_end_work_bytes(c), values * sizeof(float));
 }
 
 size_t train_work_bytes(const struct train_cfg *c)
 {
-	const struct tc_cfg *t = &c->tc;
-	size_t rows = c->batch, bytes;
+	struct train_work none = { .cfg = *c };
+	struct give g = { .dev = NULL };
 
-	bytes = rows * (t->d_in + (size_t)t->d_out * (1 + t->multi_topk +
-	        (c->auxk_alpha > 0) + 1) + 2 * train_slots(c));
-	if (t->skip)
-		bytes += (size_t)t->d_in * t->d_out;
-	if (c->raise > 0)
-		bytes += t->n_latents;
-	if (t->variant == TC_JUMPRELU)
-		bytes += rows * 2 * train_slots(c) + t->n_latents;
-	if (c->auxk_alpha > 0)
-		bytes += (size_t)t->n_latents * (t->d_in + 2) +
-		         rows * 2 * aux_k(t);
-	return bytes * sizeof(float);
+	give_work(&none, &g);
+	return g.bytes;
 }
 
 int train_hold(struct train_layer *t, size_t rows, struct err *e)
 {
-	struct give g = { t->dev, e, 0 };
+	struct give g = { .dev = t->dev, .e = e };
 
 	train_ops(t)->release(t->dev, t->held_x);
 	train_ops(t)->release(t->dev, t->held_y);
@@ -357,8 +365,9 @@ struct train_layer *train_layer_new(const struct train_cfg *c, int layer,
 {
 	struct train_layer *t;
 	struct train_param p[TRAIN_PARAMS];
-	struct give g = { w->dev, e, 0 };
-	int i, n, moments;
+	struct give g = { .dev = w->dev, .e = e };
+	size_t moments;
+	int i, n;
 
 	if (train_check(c, e) < 0)
 		return NULL;
@@ -373,8 +382,7 @@ struct train_layer *train_layer_new(const struct train_cfg *c, int layer,
 	n = train_params(t, p);
 	for (i = 0; i < n; i++) {
 		p[i].p->w = give_floats(&g, p[i].rows, p[i].cols);
-		moments = p[i].p == &t->dec ? train_dec_moments(c)
-		                            : train_moments(c);
+		moments = moments_of(t, &p[i]);
 		if (moments)
 			p[i].p->s1 = give_floats(&g, p[i].rows, p[i].cols);
 		if (moments == 2)

@@ -90,10 +90,11 @@ enum { TRAIN_PARAMS = 6 };
 /* How many: skip connection and thresholds are there or not. */
 int train_params(struct train_layer *t, struct train_param *p);
 
-/* Optimiser numbers beside each weight: 2 for Adam, 1 for signum. */
-int train_moments(const struct train_cfg *c);
-/* The same for the decoder: 0 with normalised steps. */
-int train_dec_moments(const struct train_cfg *c);
+/* train.c: AuxK's latents of a row, at most. */
+size_t train_aux_k(const struct tc_cfg *c);
+
+/* The numbers of all parameters, and of the optimiser beside them. */
+void train_numbers(const struct train_cfg *c, size_t *values, size_t *moments);
 
 /* train.c: an empty buffer for `rows` rows in place of the one there is. */
 int train_hold(struct train_layer *t, size_t rows, struct err *e);

@@ -6,24 +6,6 @@
 #include "mem.h"
 #include "train_impl.h"
 
-static double params(const struct train_cfg *c)
-{
-	const struct tc_cfg *t = &c->tc;
-	double lat = t->n_latents, d = t->d_in, e = t->d_out;
-
-	return lat * (d + 1 + e) + e + (t->skip ? d * e : 0) +
-	       (t->variant == TC_JUMPRELU ? lat : 0);
-}
-
-/* The optimiser's numbers beside them. */
-static double moments(const struct train_cfg *c)
-{
-	double dec = (double)c->tc.n_latents * c->tc.d_out;
-
-	return (params(c) - dec) * train_moments(c) +
-	       dec * train_dec_moments(c);
-}
-
 /* ---- the model ---------------------------------------------------------------- */
 
 /* Weights of a layer's matrices. */
@@ -35,9 +17,7 @@ static double layer_weights(const struct model_cfg *m)
 
 static double model_bytes(const struct train_plan_in *in)
 {
-	const struct model_cfg *m = in->model;
-	double n = m->n_layers * layer_weights(m) +
-	           (m->tied ? 1.0 : 2.0) * m->n_vocab * m->d_model;
+	double n = model_values(in->model);
 
 	if (in->need)
 		return in->need->weights;
@@ -64,9 +44,13 @@ static void add_memory(const struct train_plan_in *in,
 {
 	const struct train_cfg *c = &r->train;
 	struct train_cfg on_device = *c;
-	double n = n_layers, values = 4 * params(c), beside = 4 * moments(c);
+	double n = n_layers, values, beside;
 	double work = (double)train_work_bytes(c);
+	size_t params, moments;
 
+	train_numbers(c, &params, &moments);
+	values = 4 * (double)params;
+	beside = 4 * (double)moments;
 	mem[PLAN_WEIGHTS] += n * values;
 	mem[PLAN_MOMENTS] += n * beside;
 	/* the rest of a layer is rows held and when latents fired; a card's
@@ -150,7 +134,9 @@ static double add_run(const struct train_plan_in *in,
 	double matmul = h->peak * h->matmul, encode = h->peak * h->encode;
 	double stream = h->bandwidth * h->stream;
 	double gather = h->bandwidth * h->gather, s;
+	size_t params, moments;
 
+	train_numbers(c, &params, &moments);
 	s = add(&op[PLAN_ENCODE], steps, 2 * b * d * lat, encode,
 	        d * lat * (h->half ? 8 : 4), stream);
 	if (h->half)
@@ -162,7 +148,7 @@ static double add_run(const struct train_plan_in *in,
 	s += add(&op[PLAN_ACTIVE], steps, 2 * b * k * (3 * e + d), matmul,
 	         word * b * k * (3 * e + d), gather);
 	s += add(&op[PLAN_OPTIMISER], steps, 0, matmul,
-	         8 * (params(c) + moments(c)), stream);
+	         8 * (double)(params + moments), stream);
 	s += add(&op[PLAN_ROWS], steps, 0, matmul, 4 * b * (5 * d + 15 * e),
 	         stream);
 	if (c->recipe == TRAIN_R1)

@@ -147,7 +147,7 @@ static int auxk(struct train_layer *t, size_t n, double variance_y, int *on,
 	struct dev_tc_codes *codes = &w->codes[TRAIN_PART_AUX];
 	float *g = part_g(t, TRAIN_PART_AUX, n);
 	long n_dead = find_dead(t, e);
-	size_t k = c->d_out / 2 ? c->d_out / 2 : 1;
+	size_t k = train_aux_k(c);
 	double scale, sq;
 
 	*on = n_dead > 0;
