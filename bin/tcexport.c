@@ -215,7 +215,7 @@ static int write_set(const struct opts *o, struct model *m,
 
 	if (export_check(&x, s->layer, s->tc, s->n, jump, e) < 0)
 		return err_wrap(e, "%s", o->transcoders);
-	if (changed && convert(o, m, s, r, e) < 0)
+	if ((changed && convert(o, m, s, r, e) < 0) || export_begin(&x, e) < 0)
 		goto done;
 	for (i = 0; i < s->n; i++)
 		if (export_layer(&x, s->layer[i], s->tc[i], e) < 0 ||

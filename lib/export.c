@@ -1,8 +1,10 @@
 #include "export.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "file.h"
 #include "json.h"
@@ -243,6 +245,26 @@ static char *quoted(const char *s, struct err *e)
 	return copy;
 }
 
+static char *config_path(const struct export_opt *o, struct err *e)
+{
+	return mem_printf(e, "%s/config.yaml", o->out);
+}
+
+int export_begin(const struct export_opt *o, struct err *e)
+{
+	char *path;
+	int rc;
+
+	if (o->format == EXPORT_SAELENS)
+		return 0;
+	if (!(path = config_path(o, e)))
+		return -1;
+	rc = unlink(path) < 0 && errno != ENOENT && errno != ENOTDIR
+	     ? err_sys(e, "%s", path) : 0;
+	mem_free(path);
+	return rc;
+}
+
 int export_finish(const struct export_opt *o, uint32_t k, struct err *e)
 {
 	char *path = NULL, *model = NULL, *scan = NULL, *text = NULL;
@@ -253,7 +275,7 @@ int export_finish(const struct export_opt *o, uint32_t k, struct err *e)
 		return 0;
 	if (k)
 		snprintf(how, sizeof(how), "activation: topk\nk: %u\n", k);
-	if ((path = mem_printf(e, "%s/config.yaml", o->out)) &&
+	if ((path = config_path(o, e)) &&
 	    (model = quoted(o->model, e)) &&
 	    (scan = o->scan ? quoted(o->scan, e) : mem_strdup("", e)) &&
 	    (text = mem_printf(e, "model_kind: transcoder_set\n"

@@ -36,6 +36,10 @@ struct export_opt {
 int export_check(const struct export_opt *o, const int *layers,
                  struct tc *const *tc, int n, int jump, struct err *e);
 
+/* Before the first layer: an older set's config.yaml goes, lest it stand beside
+ * layers of two sets if the rest is never written. */
+int export_begin(const struct export_opt *o, struct err *e);
+
 /* One layer's files, each beside its name and renamed; with thresholds if t has
  * them. */
 int export_layer(const struct export_opt *o, int layer, const struct tc *t,

@@ -126,6 +126,9 @@ touch "$w/file"
 refuses 'a folder that cannot be' 1 "$w/file" --activation topk --out "$w/file/x"
 (ulimit -f 40; trap '' XFSZ; ex full --activation topk 2>"$w/err"); got=$?
 check 'a disk that fills: told, no half file' eval "[ $got = 1 ] && [ \$(wc -l <$w/err) = 1 ] && [ -z \"\$(find $w/full -type f)\" ]"
+check 'a set to be overwritten' ex full --activation topk
+(ulimit -f 40; trap '' XFSZ; ex full --activation topk 2>"$w/err"); got=$?
+check 'is none while its layers are of two' eval "[ $got = 1 ] && [ -e $w/full/layer_0.safetensors ] && [ ! -e $w/full/config.yaml ]"
 cp -r "$tc" "$w/narrow"; chmod -R u+w "$w/narrow"; jq -c '.k = 7' "$tc/layers.2.mlp/cfg.json" >"$w/narrow/layers.2.mlp/cfg.json"
 tc=$w/narrow refuses 'two k in one set' 1 'layer 2 has 128 latents, k 7' --activation topk --out "$w/x"
 exit $rc
