@@ -148,7 +148,7 @@ mkfifo pipe
 # WATCHED holds TEXT; its status in $got
 waiting() {
 	local given=$1 watched=$2 text=$3 pid; shift 3
-	timeout -s KILL 30 "$@" <pipe 2>err &
+	timeout -s KILL 100 "$@" <pipe 2>err &
 	pid=$!
 	exec 4>pipe; cat "$given" >&4
 	for _ in {1..600}; do grep -qs -- "$text" "$watched" && break; sleep 0.05; done
