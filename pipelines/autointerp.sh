@@ -31,7 +31,7 @@ by=$model
 	--scores detection --db "$db" <"$made/examples" >"$made/labels"
 "$BIN/r1cat" "$made/labels" | ${PYTHON:-python3} -c '
 import json, sys
-rows = [json.loads(line) for line in sys.stdin]
+rows = [r for r in map(json.loads, sys.stdin) if r["state"] == "ok"]    # asked for
 scores = [r["detection"] for r in rows if r.get("detection") is not None]
 if not scores:
     sys.exit(f"autointerp.sh: of {len(rows)} labels none has a score")

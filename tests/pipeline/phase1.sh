@@ -67,7 +67,7 @@ export ANTHROPIC_API_KEY=sk-sesame-0123456789 no_proxy=127.0.0.1
 scores() { PHASE=phase1-scores run "$S/a" $small LABEL_PROVIDER=anthropic LABEL_MODEL=good AUTOINTERP_LATENTS=6 \
 	LABEL_EXTRA="--base-url http://127.0.0.1:$(cat "$S/srv/port")" "$@"; }
 check 'phase1-scores' scores
-check 'gives each configuration a score of six latents' eval "[ \$(cut -f 16 '$S/a/$P/results.tsv' | grep -c '^[01]\.*[0-9]*$') = 4 ] && cat '$S/a/$P'/x*/autointerp.json && jq -se 'length == 4 and all(.labels >= 6 and .scored == 6 and .score >= 0 and .score <= 1 and .se >= 0)' '$S/a/$P'/x*/autointerp.json && ! grep -q 'is empty' '$S/a/$P/report.md'"
+check 'gives each configuration a score of six latents' eval "[ \$(cut -f 16 '$S/a/$P/results.tsv' | grep -c '^[01]\.*[0-9]*$') = 4 ] && cat '$S/a/$P'/x*/autointerp.json && jq -se 'length == 4 and all(.labels == 6 and .scored == 6 and .score >= 0 and .score <= 1 and .se >= 0)' '$S/a/$P'/x*/autointerp.json && ! grep -q 'is empty' '$S/a/$P/report.md'"
 asked=$(wc -l <"$S/srv/asked")
 scores >"$S/log" 2>&1
 check 'a second time does nothing' eval "! grep -qE 'SCORE|EVAL|SWEEP' '$S/log'"
