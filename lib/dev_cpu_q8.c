@@ -37,6 +37,9 @@ struct q8 {
 const struct dev_cpu_q8 *dev_cpu_q8_level(int level)
 {
 #if defined(__x86_64__)
+	if (level >= 2 && vec_level(2) &&
+	    __builtin_cpu_supports("avx512vnni"))
+		return &dev_cpu_q8_vnni;
 	if (level >= 1 && vec_level(1) && __builtin_cpu_supports("fma"))
 		return &dev_cpu_q8_avx2;
 #endif

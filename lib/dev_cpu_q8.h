@@ -17,11 +17,12 @@
  *
  *   sum of x w = d  sum over blocks of  s p (sum of q u) + m p (sum of q).
  *
- * p and the sums in brackets are integers, and so exact up to their product: two
- * products of a byte each fit a 16-bit lane, |q u + q' u'| <= 3810, and so do
- * eight such pairs, half a block's, 8 3810 < 2^15; p times the sum of two lanes
- * fits 32 bits, 32767 60960 < 2^31. From there on in f32, block by block in order,
- * and with d at the end:
+ * p and the sums in brackets are integers, and so exact up to their product.
+ * With AVX2, two products of a byte each fit a 16-bit lane, |q u + q' u'| <= 3810,
+ * and so do eight such pairs, half a block's, 8 3810 < 2^15; p times the sum of two
+ * lanes fits 32 bits, 32767 60960 < 2^31. With VNNI sums are of 32 bits. From
+ * there on in f32, block by block in order, and with d at the end, the same bytes
+ * from each table:
  *
  *   out = fma(m, p (sum of q), fma(p (sum of q u), s, out))
  *
@@ -44,7 +45,10 @@
 enum { Q8_BLOCK = 32 };
 
 struct dev_cpu_q8_scale {
-	int16_t p[2];		/* twice, as the instruction wants it */
+	union {
+		int16_t pair[2];	/* p twice, or */
+		float one;
+	} p;			/* as the table's tile wants it */
 	float sum;		/* p (sum of q) */
 };
 
@@ -78,7 +82,7 @@ static inline int dev_cpu_q8_type(enum dtype t)
 /* The table for a vec_level, NULL where there is none. */
 const struct dev_cpu_q8 *dev_cpu_q8_level(int level);
 #if defined(__x86_64__)
-extern const struct dev_cpu_q8 dev_cpu_q8_avx2;
+extern const struct dev_cpu_q8 dev_cpu_q8_avx2, dev_cpu_q8_vnni;
 #endif
 
 #endif

@@ -1,5 +1,5 @@
-/* linear under DEV_Q8: equal to the formula of dev_cpu_q8.h to the bit, near the
- * product of f32, whatever shapes and values. */
+/* linear under DEV_Q8: equal to the formula of dev_cpu_q8.h to the bit by each
+ * table, near the product of f32, whatever shapes and values. */
 #define DEV_THREADS 1, 2, 3
 #include "dev_cases.h"
 
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "dev_cpu.h"
+#include "q8_cases.h"
 
 enum { B = Q8_BLOCK };
 
@@ -19,11 +20,28 @@ static void set_q8(enum dev_precision p)
 		dev_ops(devs[i])->precision(devs[i], p);
 }
 
+/* Has the devices take the processor's own table, or that of more than it may
+ * have; 0 where it can't. */
+static int take_table(int wide)
+{
+	const struct dev_cpu_q8 *t = dev_cpu_q8_level(3);
+	int i;
+
+	for (i = 0; i < N_DEVS; i++) {
+		struct dev_cpu *c = (struct dev_cpu *)devs[i];
+
+		if (!t || c->amx)
+			return 0;
+#if defined(__x86_64__)
+		c->q8 = wide ? &wide_table : t;
+#endif
+	}
+	return 1;
+}
+
 static int have_q8(void)
 {
-	const struct dev_cpu *c = (const struct dev_cpu *)devs[0];
-
-	return c->q8 && !c->amx;
+	return take_table(0);
 }
 
 /* [d_out, d_in] of a 4-bit type from noise; its values in *f32. */
@@ -158,23 +176,28 @@ static void products_are_the_formula(void **state)
 	/* edges of tiles, of items, of rounds; blocks beyond one depth */
 	static const size_t sizes[][3] = {
 		{ 5, 1, 32 }, { 6, 16, 32 }, { 7, 17, 64 }, { 12, 385, 96 },
-		{ 13, 40, 1568 }, { 200, 33, 768 }, { 401, 20, 64 }
+		{ 13, 40, 1568 }, { 24, 64, 96 }, { 200, 33, 768 },
+		{ 401, 20, 64 }
 	};
 	size_t i;
+	int wide;
 
 	(void)state;
-	if (!have_q8())
-		skip();
-	set_q8(DEV_Q8);
-	for (i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
-		check_case(DT_Q4_1, sizes[i][0], sizes[i][1], sizes[i][2], 1);
-		check_case(DT_Q4_0, sizes[i][0], sizes[i][1], sizes[i][2],
-		           1000);
+	for (wide = 0; wide < 2; wide++) {
+		if (!take_table(wide))
+			skip();
+		set_q8(DEV_Q8);
+		for (i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+			check_case(DT_Q4_1, sizes[i][0], sizes[i][1],
+			           sizes[i][2], 1);
+			check_case(DT_Q4_0, sizes[i][0], sizes[i][1],
+			           sizes[i][2], 1000);
+		}
+		set_q8(DEV_NEAR);
 	}
-	set_q8(DEV_NEAR);
 }
 
-/* All at their largest, a 16-bit lane must not run over. */
+/* All at their largest, a 16-bit lane must not run over, nor a float's bits. */
 static void the_largest_sums_fit(void **state)
 {
 	enum { N = 6, IN = 64 };
@@ -184,22 +207,26 @@ static void the_largest_sums_fit(void **state)
 	uint8_t *raw = (uint8_t *)w.data;
 	double off;
 	size_t i;
+	int wide;
 
 	(void)state;
-	if (!have_q8())
-		skip();
 	for (i = 0; i < w.n_bytes; i++)
 		if (i % 20 >= 4)
 			raw[i] = 255;
 	for (i = 0; i < N * IN; i++)
 		x[i] = i / IN % 2 ? -2.5f : 2.5f;
-	set_q8(DEV_Q8);
-	assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, N, &l, 1, &e), 0);
-	set_q8(DEV_NEAR);
-	for (i = 0; i < N; i++) {
-		float want = formula(x + i * IN, &w, 0, 0, f32, &off);
+	for (wide = 0; wide < 2; wide++) {
+		if (!take_table(wide))
+			skip();
+		set_q8(DEV_Q8);
+		assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, N, &l, 1,
+		                                          &e), 0);
+		set_q8(DEV_NEAR);
+		for (i = 0; i < N; i++) {
+			float want = formula(x + i * IN, &w, 0, 0, f32, &off);
 
-		assert_memory_equal(&out[i], &want, sizeof(want));
+			assert_memory_equal(&out[i], &want, sizeof(want));
+		}
 	}
 	mem_free((void *)w.data);
 	mem_free(f32);

@@ -1,0 +1,170 @@
+/*
+ * dev_cpu_q8_body: the packing of struct dev_cpu_q8, compiled once per table by a
+ * file for AVX2 or more that defines VEC_W 8 and
+ *
+ *   MR, NR	rows of a tile, and of a weight
+ *   put_p	puts a block's p where the tile wants it in a scale
+ */
+#ifndef R1_DEV_CPU_Q8_BODY_H
+#define R1_DEV_CPU_Q8_BODY_H
+
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#include "dev_cpu_q8.h"
+#include "dev_cpu_flip.h"
+
+#ifdef VEC_W
+
+enum {
+	QUADS = Q8_BLOCK / 4,
+	MAX_P = 32767, STEPS = 127 * MAX_P	/* of a row's largest */
+};
+
+/* The largest of 32 sizes, as bits: sizes of floats order as their bits do, those
+ * of no numbers last. */
+INLINE int32_t largest(const float *x)
+{
+	const __m256i size = _mm256_set1_epi32(0x7fffffff);
+	__m256i top = _mm256_setzero_si256();
+	__m128i m;
+	int i;
+
+#pragma GCC unroll 4
+	for (i = 0; i < 4; i++)
+		top = _mm256_max_epi32(top, _mm256_and_si256(size,
+			_mm256_loadu_si256((const void *)(x + 8 * i))));
+	m = _mm_max_epi32(_mm256_castsi256_si128(top),
+	                  _mm256_extracti128_si256(top, 1));
+	m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+	return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
+}
+
+/* A row's factors: of x to d, of a block's largest to p. */
+struct row {
+	float to_d, to_p;
+};
+
+/* The largest of each block to sum; d. */
+INLINE struct row measure(const float *x, size_t blocks,
+                          struct dev_cpu_q8_scale *scale, float *unit)
+{
+	int32_t bits, top = 0;
+	float most;
+	size_t b;
+
+	for (b = 0; b < blocks; b++, scale += MR) {
+		bits = largest(x + b * Q8_BLOCK);
+		memcpy(&scale->sum, &bits, sizeof(bits));
+		top = bits > top ? bits : top;
+	}
+	memcpy(&most, &top, sizeof(most));
+	if (!(most < INFINITY)) {
+		*unit = NAN;
+		return (struct row){ 0, 0 };
+	}
+	*unit = most / STEPS;
+	if (!(most > 0x1p-100f))
+		return (struct row){ 0, 0 };
+	return (struct row){ STEPS / most, MAX_P / most };
+}
+
+/* A block of x as integers, and its scale, where its largest is. */
+INLINE __m256i round_block(const float *x, struct row row,
+                           struct dev_cpu_q8_scale *scale)
+{
+	__m256i q[4], sums;
+	__m256 factor;
+	__m128i s;
+	int p, i;
+
+	p = row.to_d > 0 ? (int)ceilf(scale->sum * row.to_p) : 1;
+	p = p < 1 ? 1 : p > MAX_P ? MAX_P : p;
+	factor = _mm256_set1_ps(row.to_d / (float)p);
+#pragma GCC unroll 4
+	for (i = 0; i < 4; i++)
+		q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(
+			x + 8 * i), factor));
+	q[0] = to_bytes(q);
+	sums = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1),
+	                                              q[0]),
+	                         _mm256_set1_epi16(1));
+	s = _mm_add_epi32(_mm256_castsi256_si128(sums),
+	                  _mm256_extracti128_si256(sums, 1));
+	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+	put_p(scale, p);
+	scale->sum = (float)(p * _mm_cvtsi128_si32(s));
+	return q[0];
+}
+
+static void pack_left(const float *x, size_t ld, size_t n, size_t blocks,
+                      int8_t *out, struct dev_cpu_q8_scale *scale, float *unit)
+{
+	struct row row[MR];
+	vf r[8] = { 0 };
+	size_t b, i0, i, lanes;
+
+	for (i = 0; i < n; i++)
+		row[i] = measure(x + i * ld, blocks, scale + i, unit + i);
+	for (; i < MR; i++)
+		unit[i] = 0;
+	for (b = 0; b < blocks; b++, out += MR * Q8_BLOCK, scale += MR)
+		for (i0 = 0; i0 < MR; i0 += 8) {
+			lanes = MR - i0 < 8 ? MR - i0 : 8;
+			for (i = i0; i < i0 + lanes && i < n; i++)
+				r[i - i0] = (vf)round_block(x + i * ld + b *
+					Q8_BLOCK, row[i], scale + i);
+			for (; i < i0 + lanes; i++) {
+				r[i - i0] = splat(0);
+				scale[i] = (struct dev_cpu_q8_scale){ 0 };
+			}
+			flip(r);
+			for (i = 0; i < QUADS; i++)
+				memcpy(out + (i * MR + i0) * 4, &r[i],
+				       4 * lanes);
+		}
+}
+
+/* A block of 4-bit values, one to a byte; its scale and least value. */
+INLINE vf unpack_block(enum dtype t, const uint8_t *p, float *s, float *m)
+{
+	__m128i v = _mm_loadu_si128((const void *)(p + (t == DT_Q4_1 ? 4 : 2)));
+	const __m128i low = _mm_set1_epi8(15);
+	uint16_t h[2];
+
+	memcpy(h, p, sizeof(h));
+	*s = _cvtsh_ss(h[0]);
+	*m = t == DT_Q4_1 ? _cvtsh_ss(h[1]) : -8 * *s;
+	return (vf)_mm256_set_m128i(_mm_and_si128(_mm_srli_epi16(v, 4), low),
+	                            _mm_and_si128(v, low));
+}
+
+static void pack_right(enum dtype t, const uint8_t *w, size_t row_bytes,
+                       size_t n, size_t blocks, uint8_t *out, float *scale)
+{
+	size_t bytes = dtype_block_bytes(t), b, i0, i;
+	vf r[8];
+
+	for (b = 0; b < blocks; b++, out += NR * Q8_BLOCK, scale += 2 * NR)
+		for (i0 = 0; i0 < NR; i0 += 8) {
+			for (i = 0; i < 8; i++) {
+				float *s = scale + i0 + i;
+
+				r[i] = splat(0);
+				s[0] = s[NR] = 0;
+				if (i0 + i < n)
+					r[i] = unpack_block(t, w + (i0 + i) *
+						row_bytes + b * bytes, s,
+						s + NR);
+			}
+			flip(r);
+			for (i = 0; i < QUADS; i++)
+				memcpy(out + (i * NR + i0) * 4, &r[i],
+				       sizeof(r[i]));
+		}
+}
+
+#endif
+#endif

@@ -1,0 +1,116 @@
+/*
+ * dev_cpu_q8_wide_body: a table of dev_cpu_q8 for processors that add products
+ * of four bytes to 32 bits: tiles of 12 x 32, 24 sums in 32 registers. Sums need no
+ * more care than that, and are floats before p multiplies them: both are below
+ * 2^24, so that what is rounded is the same product. A file defines first
+ *
+ *   TABLE	its name
+ *   wi, wf	vectors of 16 integers and floats
+ *   wide_one	four bytes in every lane
+ *   wide_dot	sums plus products of bytes: those of w from 0 on
+ *   wide_fma	a b + c, rounded once
+ *   wide_float	integers as floats
+ *   wide_all	before a loop that is to be unrolled
+ */
+#ifndef R1_DEV_CPU_Q8_WIDE_BODY_H
+#define R1_DEV_CPU_Q8_WIDE_BODY_H
+
+#ifdef TABLE
+
+#define VEC_W 8			/* of the packing */
+enum { MR = 12, NR = 32 };
+#define put_p(scale, value) ((scale)->p.one = (float)(value))
+#include "dev_cpu_q8_body.h"
+
+enum { WIDE = 16 };
+
+typedef int32_t wi_mem __attribute__((vector_size(4 * WIDE), aligned(4),
+                                      may_alias));
+typedef float wf_mem __attribute__((vector_size(4 * WIDE), aligned(4),
+                                    may_alias));
+
+/* Adds a block's sums, scaled, to `out`. */
+INLINE void add_block(wi sum[MR][2], const struct dev_cpu_q8_scale *left,
+                      const float *right, float out[MR][NR])
+{
+	wide_all
+	for (int i = 0; i < MR; i++) {
+		wf p = left[i].p.one - (wf){ 0 }, q = left[i].sum - (wf){ 0 };
+
+		wide_all
+		for (int j = 0; j < NR; j += WIDE) {
+			wf *o = (wf *)(void *)&out[i][j];
+			wf s = *(const wf_mem *)(right + j);
+			wf m = *(const wf_mem *)(right + NR + j);
+
+			wf f = wide_float(sum[i][j / WIDE]) * p;
+
+			f = wide_fma(f, s, *o);
+			*o = wide_fma(m, q, f);
+		}
+	}
+	/* or gcc holds a second copy of out */
+	__asm__("" : : : "memory");
+}
+
+static void tile(const int8_t *left, const struct dev_cpu_q8_scale *left_scale,
+                 const uint8_t *right, const float *right_scale, size_t blocks,
+                 const float *unit, float *c, size_t ldc, int add)
+{
+	float out[MR][NR] __attribute__((aligned(4 * WIDE)));
+	int i, j;
+
+	for (i = 0; i < MR; i++) {
+		const float *from = c + (size_t)i * ldc;
+
+		for (j = 0; j < NR; j += WIDE) {
+			__builtin_prefetch(from + j, 1);
+			*(wf *)(void *)&out[i][j] = (wf){ 0 };
+			if (add)
+				*(wf *)(void *)&out[i][j] =
+					*(const wf_mem *)(from + j);
+		}
+		__builtin_prefetch(from + NR - 1, 1);
+	}
+	for (; blocks; blocks--) {
+		wi sum[MR][2];
+
+		wide_all
+		for (i = 0; i < MR; i++)
+			sum[i][0] = sum[i][1] = (wi){ 0 };
+		wide_all
+		for (j = 0; j < QUADS; j++) {
+			const wi w[2] = {
+				*(const wi_mem *)(const void *)(right +
+					j * 4 * NR),
+				*(const wi_mem *)(const void *)(right +
+					j * 4 * NR + 4 * WIDE)
+			};
+
+			wide_all
+			for (i = 0; i < MR; i++) {
+				wi x = wide_one(left + (j * MR + i) * 4);
+
+				sum[i][0] = wide_dot(sum[i][0], w[0], x);
+				sum[i][1] = wide_dot(sum[i][1], w[1], x);
+			}
+		}
+		add_block(sum, left_scale, right_scale, out);
+		left += MR * Q8_BLOCK;
+		left_scale += MR;
+		right += NR * Q8_BLOCK;
+		right_scale += 2 * NR;
+	}
+	for (i = 0; i < MR; i++) {
+		const wf u = (unit ? unit[i] : 1) - (wf){ 0 };
+
+		for (j = 0; j < NR; j += WIDE)
+			*(wf_mem *)(c + (size_t)i * ldc + j) =
+				*(const wf *)(const void *)&out[i][j] * u;
+	}
+}
+
+const struct dev_cpu_q8 TABLE = { MR, NR, pack_left, pack_right, tile };
+
+#endif
+#endif
