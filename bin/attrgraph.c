@@ -503,7 +503,7 @@ static int line_prompt(struct job *j, const struct doc *d, struct err *e)
 static int each_doc(struct job *j, const char *path, enum docs_format format,
                     struct err *e)
 {
-	const struct docs_opt o = { .format = format };
+	const struct docs_opt o = { .format = format, .stop = &stopped_by };
 	struct docs *docs = docs_open(&path, 1, &o, e);
 	const struct doc *d;
 	size_t n;
@@ -511,7 +511,7 @@ static int each_doc(struct job *j, const char *path, enum docs_format format,
 	int got;
 
 	if (!docs)
-		return -1;
+		return e->code == ERR_STOP ? 0 : -1;
 	while ((got = docs_batch(docs, 1, 1, &d, &n, e)) > 0 && !stopped_by) {
 		if (format == DOCS_LINES) {
 			got = line_prompt(j, d, e);
@@ -524,7 +524,7 @@ static int each_doc(struct job *j, const char *path, enum docs_format format,
 			break;
 	}
 	docs_free(docs);
-	return got < 0 ? -1 : 0;
+	return got < 0 && e->code != ERR_STOP ? -1 : 0;
 }
 
 static int all(struct job *j, struct err *e)

@@ -347,7 +347,8 @@ static int run(const struct opts *o, const struct cli_common *c,
 {
 	enum docs_format format = (enum docs_format)
 		choice("auto|text|lines|json", o->format);
-	struct docs_opt dopt = { format, o->shuffle, c->seed };
+	struct docs_opt dopt = { .format = format, .shuffle = o->shuffle,
+	                         .seed = c->seed };
 	struct progress p = { 0 };
 	struct sink k = { .o = o, .progress = &p };
 	struct tok *t = tok_open(o->tokenizer, e);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "await.h"
 #include "map.h"
 #include "mem.h"
 
@@ -17,6 +18,7 @@ struct input {
 	const char *name;
 	struct map map;
 	int fd;			/* -1: nothing more to read */
+	const volatile sig_atomic_t *stop;
 	char *buf;
 	size_t n, cap;		/* of buf */
 	size_t at;		/* first byte not handed out */
@@ -43,6 +45,8 @@ static int read_more(struct input *in, struct err *e)
 		return 0;
 	if (mem_grow(&in->buf, &in->cap, in->n + BLOCK, 1, e) < 0)
 		return err_wrap(e, "%s", in->name);
+	if (!await_bytes(in->fd, in->stop))
+		return err_set(e, ERR_STOP, "%s: stopped", in->name);
 	do
 		got = read(in->fd, in->buf + in->n, in->cap - in->n);
 	while (got < 0 && errno == EINTR);
@@ -220,6 +224,7 @@ struct docs *docs_open(const char *const *paths, size_t n,
 	for (i = 0; i < n; i++) {
 		d->n_in++;
 		d->in[i].fd = -1;
+		d->in[i].stop = o->stop;
 		if (open_input(&d->in[i], paths[i], e) < 0)
 			goto fail;
 	}

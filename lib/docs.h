@@ -7,6 +7,7 @@
 #ifndef R1_DOCS_H
 #define R1_DOCS_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,8 @@ struct docs_opt {
 					 * begins with '{', else text */
 	int shuffle;
 	uint64_t seed;
+	const volatile sig_atomic_t *stop;	/* NULL, or once not 0 waiting
+			 * for bytes ends with ERR_STOP, within a second */
 };
 
 struct doc {

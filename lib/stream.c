@@ -2,13 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <zstd.h>
 
+#include "await.h"
 #include "file.h"
 #include "mem.h"
 #include "mpk.h"
@@ -81,30 +81,13 @@ void stream_stop_on(struct stream_in *s, const volatile sig_atomic_t *stop)
 	s->stop = stop;
 }
 
-/* Until there is something to read. A signal may come just before the wait, or
- * to another thread, and then does not end it: hence a look each second. */
-static int await(const struct stream_in *s, struct err *e)
-{
-	struct pollfd p = { .fd = s->fd, .events = POLLIN };
-	int got;
-
-	if (!s->stop)
-		return 0;
-	do {
-		if (*s->stop)
-			return err_set(e, ERR_STOP, "%s: stopped", s->name);
-		got = poll(&p, 1, 1000);
-	} while (got == 0 || (got < 0 && errno == EINTR));
-	return 0;
-}
-
 /* More source bytes into raw[]. Sets eof. */
 static int fill_raw(struct stream_in *s, struct err *e)
 {
 	ssize_t got;
 
-	if (await(s, e) < 0)
-		return -1;
+	if (!await_bytes(s->fd, s->stop))
+		return err_set(e, ERR_STOP, "%s: stopped", s->name);
 	s->raw_total += s->n_raw;
 	s->raw_at = s->n_raw = 0;
 	do

@@ -41,6 +41,26 @@ ok $? 'the next run goes on'
 	[ "$(wc -l < m)" -lt 20 ]
 ok $? 'and passes over what is there'
 
+# also while it waits for a prompt, or for the rest of one
+for from in --prompts --file; do
+	mkfifo in.$from
+	attrgraph -m "$M" -t "$M/transcoders" $from - -o w$from -n 60 < in.$from 2> err &
+	pid=$!
+	exec 7> in.$from
+	head -n 1 p.jsonl >&7
+	for _ in $(seq 3000); do [ $from = --file ] || [ -e w--prompts/g1.json ] && break; sleep 0.01; done
+	[ $from = --file ] && sleep 0.5
+	kill -TERM $pid
+	for _ in $(seq 300); do kill -0 $pid 2> /dev/null || break; sleep 0.1; done
+	exec 7>&-
+	wait $pid
+	rc=$?
+	[ $rc = 75 ] && grep -q 'stopped by a signal, [01] graphs' err
+	ok $? "a signal ends waiting with $from (exit $rc: $(head -c 150 err))"
+done
+[ "$(jq '.graphs | length' w--prompts/graph-metadata.json)" = 1 ]
+ok $? 'with the graphs so far'
+
 # memory that is not there is known before it is taken (a sanitizer takes
 # terabytes of addresses)
 case ${BIN-} in

@@ -76,7 +76,7 @@ static void formats_cut_as_they_say(void **state)
 	write_file(1, "x\n", 2);
 	assert_string_equal(all(2, (struct docs_opt){ 0 }),
 	                    "0:0:a b\n\n \t\nc\r\nlast;1:0:x\n;");
-	assert_string_equal(all(2, (struct docs_opt){ DOCS_LINES, 0, 0 }),
+	assert_string_equal(all(2, (struct docs_opt){ .format = DOCS_LINES }),
 	                    "0:1:a b;1:4:c\r;2:5:last;3:1:x;");
 	write_file(0, "\n {\"a\":1}\n{}\n", 13);
 	assert_string_equal(all(1, (struct docs_opt){ 0 }),
@@ -87,7 +87,7 @@ static void formats_cut_as_they_say(void **state)
 
 static void shuffling_is_drawn_by_the_seed(void **state)
 {
-	struct docs_opt o = { DOCS_LINES, 1, 7 };
+	struct docs_opt o = { .format = DOCS_LINES, .shuffle = 1, .seed = 7 };
 	char first[512];
 
 	(void)state;
@@ -96,8 +96,8 @@ static void shuffling_is_drawn_by_the_seed(void **state)
 	strcpy(first, all(2, o));
 	assert_int_equal(strlen(first), strlen("0:1:a;") * 8);
 	assert_non_null(strstr(first, "6:2:g;"));	/* ids stay */
-	assert_string_not_equal(first, all(2, (struct docs_opt){ DOCS_LINES, 0,
-	                                                         0 }));
+	assert_string_not_equal(first, all(2, (struct docs_opt){
+	                        .format = DOCS_LINES }));
 	assert_string_equal(first, all(2, o));
 	o.seed = 8;
 	assert_string_not_equal(first, all(2, o));
@@ -109,7 +109,7 @@ static void pipes_give_what_files_give(void **state)
 	const size_t n = 3 << 20;
 	char *text = malloc(n), fifo[80];
 	const char *const paths[] = { fifo };
-	struct docs_opt o = { DOCS_LINES, 0, 0 };
+	struct docs_opt o = { .format = DOCS_LINES };
 	const struct doc *batch;
 	struct docs *d;
 	size_t k, i, at = 0;
