@@ -83,8 +83,8 @@ static const struct cli_opt options[] = {
 	CLI_LONG(0, "end-tokens", struct opts, end_tokens, "N", -1, 1e9, "-1",
 	         "last tokens over which the decoder is solved anew at the end; "
 	         "0: it is not; -1: the recipe's"),
-	CLI_REAL(0, "end-ridge", struct opts, end_ridge, "R", 0, 1e12, "5000",
-	         "sum of squares that trained weights count for there"),
+	CLI_REAL(0, "end-ridge", struct opts, end_ridge, "R", -1, 1e12, "-1",
+	         "sum of squares that trained weights count for there; -1: the recipe's"),
 	CLI_REAL(0, "ridge", struct opts, ridge, "R", 0, 1e6, "0.02",
 	         "ridge of r1's least squares, in variances of the input"),
 	CLI_REAL(0, "dec-rate", struct opts, dec_rate, "R", -1, 1, "-1",
@@ -171,7 +171,7 @@ static void train_config(const struct opts *o, const struct cli_common *c,
 		.dead_tokens = (uint64_t)o->dead_tokens,
 		.start_tokens = (size_t)o->start_tokens, .ridge = o->ridge,
 		.row_norm = o->row_norm, .near = o->near,
-		.outlier = o->outlier, .end_ridge = o->end_ridge, .seed = c->seed
+		.outlier = o->outlier, .seed = c->seed
 	};
 	t->warmup = o->warmup >= 0 ? (uint64_t)o->warmup
 	          : !sparsify ? 12 : adam ? 1000 : 0;
@@ -182,7 +182,9 @@ static void train_config(const struct opts *o, const struct cli_common *c,
 	            : t->tc.variant == TC_TOPK ? 0.3 : 0.1;
 	t->end_tokens = o->end_tokens >= 0 ? (size_t)o->end_tokens
 	              : sparsify || !adam || (o->normalize_decoder && o->sae)
-	              ? 0 : 32768;
+	              ? 0 : train_default_end_tokens(t);
+	t->end_ridge = o->end_ridge >= 0 ? o->end_ridge
+	             : train_default_end_ridge(t);
 	t->lr = o->lr > 0 ? o->lr : train_default_lr(t);
 	if (t->start_tokens < t->batch)
 		t->start_tokens = t->batch;

@@ -17,6 +17,23 @@ double train_default_lr(const struct train_cfg *c)
 	return c->dec_rate > 0 ? 2e-3 : 1e-3;
 }
 
+enum { WHOLE_RUN = 131072, WINDOW = 32768 };
+
+size_t train_default_end_tokens(const struct train_cfg *c)
+{
+	return c->n_steps && c->n_steps <= WHOLE_RUN / c->batch ? WHOLE_RUN
+	                                                        : WINDOW;
+}
+
+double train_default_end_ridge(const struct train_cfg *c)
+{
+	const double least = 600, most = 5000;
+	double run = (double)c->n_steps * (double)c->batch;
+	double r = least * fmax(run / fmax((double)c->end_tokens, 1), 1);
+
+	return c->n_steps ? fmin(r, most) : most;
+}
+
 double train_lr(const struct train_cfg *c, uint64_t s)
 {
 	double span = floor(c->decay * (double)c->n_steps), left;

@@ -105,6 +105,13 @@ struct train_cfg {
 /* lr of recipe and rule for this width: r1 2e-3, 1e-3 without normalised steps
  * (signum: sparsify's); sparsify 2e-4 (Adam) or 5e-3 (signum) / sqrt(n_latents / 16384). */
 double train_default_lr(const struct train_cfg *c);
+/* Rows that the end sees: all of a run of at most 131,072, which is what memory
+ * is for; of longer ones, or of unknown length, the last 32,768. */
+size_t train_default_end_tokens(const struct train_cfg *c);
+/* Its ridge by end_tokens: 600 where that is all of the run; as much more as the
+ * run is longer, up to 5,000: what the weights have learnt elsewhere weighs
+ * (r1-training(7)). */
+double train_default_end_ridge(const struct train_cfg *c);
 
 /* Learning rate of step s, from 0. */
 double train_lr(const struct train_cfg *c, uint64_t s);
