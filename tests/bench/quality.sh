@@ -25,7 +25,7 @@ mkdir -p "$dir" && dir=$(cd "$dir" && pwd) || exit 1
 
 # name, then what tctrain is told
 cells() {
-	local x
+	local x n
 	for x in 8 16 32; do
 		echo "r1.x$x -x $x"
 		# what r1 began as
@@ -33,8 +33,12 @@ cells() {
 		echo "signum.x$x -x $x --recipe sparsify"
 		echo "signum.b1024.x$x -x $x --recipe sparsify -b 1024"
 		echo "signum.half.x$x -x $x --recipe sparsify --lr $(awk "BEGIN { print 0.0025 / sqrt($x * 576 / 16384) }")"
-		echo "signum.twice.x$x -x $x --recipe sparsify --lr $(awk "BEGIN { print 0.01 / sqrt($x * 576 / 16384) }")"
-		echo "adam.x$x -x $x --recipe sparsify --optimizer adam --lr 1e-3 --warmup 12 --decay 0.2"
+		for n in 2 3 4 6; do
+			echo "signum.rate$n.x$x -x $x --recipe sparsify --lr $(awk "BEGIN { print $n * 0.005 / sqrt($x * 576 / 16384) }")"
+		done
+		for n in 1e-3 3e-3 6e-3 12e-3; do
+			echo "adam$n.x$x -x $x --recipe sparsify --optimizer adam --lr $n --warmup 12 --decay 0.2"
+		done
 	done
 	cat <<'CELLS'
 no-end -x 8 --end-tokens 0
@@ -54,6 +58,10 @@ batch.256 -x 8 -b 256
 batch.1024 -x 8 -b 1024
 signum -x 8 --optimizer signum --lr 2e-3
 start.32k -x 8 --start-tokens 32768
+end.32k -x 8 --end-tokens 32768 --end-ridge 5000
+end.64k -x 8 --end-tokens 65536
+end.ridge300 -x 8 --end-ridge 300
+end.ridge1250 -x 8 --end-ridge 1250
 no-skip -x 8 --no-skip
 sae -x 8 --sae
 CELLS
