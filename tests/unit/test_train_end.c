@@ -426,6 +426,30 @@ static void refuses_what_it_cannot_solve(void **state)
 	assert_non_null(strstr(e.msg, "too many"));
 }
 
+/* All of a short run, the end of a longer one; what the trained weights count for
+ * grows with what they have learnt outside. */
+static void defaults_go_by_the_run(void **state)
+{
+	static const struct { uint64_t steps; size_t tokens; double ridge; } of[] = {
+		{ 64, 131072, 600 }, { 256, 131072, 600 },
+		{ 257, 32768, 600 * 257 / 64.0 }, { 100000, 32768, 5000 },
+		{ 0, 32768, 5000 }
+	};
+	struct train_cfg c = { .batch = 512 };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(of) / sizeof(*of); i++) {
+		c.n_steps = of[i].steps;
+		c.end_tokens = train_default_end_tokens(&c);
+		assert_int_equal(c.end_tokens, of[i].tokens);
+		assert_true(train_default_end_ridge(&c) == of[i].ridge);
+	}
+	c.n_steps = 128;
+	c.end_tokens = 32768;	/* half */
+	assert_true(train_default_end_ridge(&c) == 1200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -436,6 +460,7 @@ int main(void)
 		cmocka_unit_test(dead_latents_stay),
 		cmocka_unit_test(nothing_is_kept_when_not_asked_for),
 		cmocka_unit_test(refuses_what_it_cannot_solve),
+		cmocka_unit_test(defaults_go_by_the_run),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
