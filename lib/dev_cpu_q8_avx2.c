@@ -3,6 +3,7 @@
 
 #if defined(__x86_64__)
 #define VEC_W 8
+#define TABLE dev_cpu_q8_avx2
 enum { MR = 6, NR = 16 };
 #define put_p(scale, value) \
 	((scale)->p.pair[0] = (scale)->p.pair[1] = (int16_t)(value))
@@ -51,8 +52,8 @@ INLINE void add_pairs(__m256i sum[2], const __m256i w[2], const int8_t *left)
 }
 
 /* Adds a block's sums, scaled, to `out`. */
-INLINE void add_block(__m256i sum[MR][2], const struct dev_cpu_q8_scale *left,
-                      const float *right, float out[MR][NR])
+INLINE void add_sums(__m256i sum[MR][2], const struct dev_cpu_q8_scale *left,
+                     const float *right, float out[MR][NR])
 {
 	int i, j;
 
@@ -77,61 +78,30 @@ INLINE void add_block(__m256i sum[MR][2], const struct dev_cpu_q8_scale *left,
 	__asm__("" : : : "memory");
 }
 
-static void tile(const int8_t *left, const struct dev_cpu_q8_scale *left_scale,
-                 const uint8_t *right, const float *right_scale, size_t blocks,
-                 const float *unit, float *c, size_t ldc, int add)
+INLINE void add_block(const int8_t *left, const struct dev_cpu_q8_scale *scale,
+                      const uint8_t *right, const float *right_scale,
+                      float out[MR][NR])
 {
-	float out[MR][NR] __attribute__((aligned(32)));
+	__m256i sum[MR][2];
 	int i, j;
 
-	for (i = 0; i < MR; i++) {
-		const float *from = c + (size_t)i * ldc;
-
-		__builtin_prefetch(from, 1);
-		__builtin_prefetch(from + NR - 1, 1);
-#pragma GCC unroll 2
-		for (j = 0; j < NR; j += 8)
-			_mm256_store_ps(&out[i][j], add
-				? _mm256_loadu_ps(from + j)
-				: _mm256_setzero_ps());
-	}
-	for (; blocks; blocks--) {
-		__m256i sum[MR][2];
-
 #pragma GCC unroll 8
-		for (j = 0; j < QUADS; j++) {
-			const __m256i w[2] = {
-				load(right + j * 4 * NR),
-				load(right + j * 4 * NR + 32)
-			};
+	for (j = 0; j < QUADS; j++) {
+		const __m256i w[2] = {
+			load(right + j * 4 * NR),
+			load(right + j * 4 * NR + 32)
+		};
 
 #pragma GCC unroll 6
-			for (i = 0; i < MR; i++) {
-				const int8_t *l = left + (j * MR + i) * 4;
+		for (i = 0; i < MR; i++) {
+			const int8_t *l = left + (j * MR + i) * 4;
 
-				if (j == 0)
-					pairs(sum[i], w, l);
-				else
-					add_pairs(sum[i], w, l);
-			}
+			if (j == 0)
+				pairs(sum[i], w, l);
+			else
+				add_pairs(sum[i], w, l);
 		}
-		add_block(sum, left_scale, right_scale, out);
-		left += MR * Q8_BLOCK;
-		left_scale += MR;
-		right += NR * Q8_BLOCK;
-		right_scale += 2 * NR;
 	}
-	for (i = 0; i < MR; i++) {
-		const __m256 u = _mm256_set1_ps(unit ? unit[i] : 1);
-
-#pragma GCC unroll 2
-		for (j = 0; j < NR; j += 8)
-			_mm256_storeu_ps(c + (size_t)i * ldc + j,
-				_mm256_mul_ps(_mm256_load_ps(&out[i][j]), u));
-	}
+	add_sums(sum, scale, right_scale, out);
 }
-
-const struct dev_cpu_q8 dev_cpu_q8_avx2 = {
-	MR, NR, pack_left, pack_right, tile
-};
 #endif

@@ -1,9 +1,12 @@
 /*
- * dev_cpu_q8_body: the packing of struct dev_cpu_q8, compiled once per table by a
- * file for AVX2 or more that defines VEC_W 8 and
+ * dev_cpu_q8_body: packing and tiles of struct dev_cpu_q8, compiled once per table
+ * by a file for AVX2 or more that defines VEC_W 8 and
  *
+ *   TABLE	its name
  *   MR, NR	rows of a tile, and of a weight
- *   put_p	puts a block's p where the tile wants it in a scale
+ *   put_p	puts a block's p where add_block wants it in a scale
+ *
+ * before, and add_block behind.
  */
 #ifndef R1_DEV_CPU_Q8_BODY_H
 #define R1_DEV_CPU_Q8_BODY_H
@@ -165,6 +168,49 @@ static void pack_right(enum dtype t, const uint8_t *w, size_t row_bytes,
 				       sizeof(r[i]));
 		}
 }
+
+/* Adds the products of a block of a group and of a panel, scaled, to `out`. */
+INLINE void add_block(const int8_t *left, const struct dev_cpu_q8_scale *scale,
+                      const uint8_t *right, const float *right_scale,
+                      float out[MR][NR]);
+
+static void tile(const int8_t *left, const struct dev_cpu_q8_scale *left_scale,
+                 const uint8_t *right, const float *right_scale, size_t blocks,
+                 const float *unit, float *c, size_t ldc, int add)
+{
+	float out[MR][NR] __attribute__((aligned(64)));
+	int i, j;
+
+	for (i = 0; i < MR; i++) {
+		const float *from = c + (size_t)i * ldc;
+
+		for (j = 0; j < NR; j += 16)
+			__builtin_prefetch(from + j, 1);
+		__builtin_prefetch(from + NR - 1, 1);
+#pragma GCC unroll 4
+		for (j = 0; j < NR; j += VEC_W)
+			_mm256_store_ps(&out[i][j], add
+				? _mm256_loadu_ps(from + j)
+				: _mm256_setzero_ps());
+	}
+	for (; blocks; blocks--) {
+		add_block(left, left_scale, right, right_scale, out);
+		left += MR * Q8_BLOCK;
+		left_scale += MR;
+		right += NR * Q8_BLOCK;
+		right_scale += 2 * NR;
+	}
+	for (i = 0; i < MR; i++) {
+		const __m256 u = _mm256_set1_ps(unit ? unit[i] : 1);
+
+#pragma GCC unroll 4
+		for (j = 0; j < NR; j += VEC_W)
+			_mm256_storeu_ps(c + (size_t)i * ldc + j,
+				_mm256_mul_ps(_mm256_load_ps(&out[i][j]), u));
+	}
+}
+
+const struct dev_cpu_q8 TABLE = { MR, NR, pack_left, pack_right, tile };
 
 #endif
 #endif

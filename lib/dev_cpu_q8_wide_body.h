@@ -17,7 +17,7 @@
 
 #ifdef TABLE
 
-#define VEC_W 8			/* of the packing */
+#define VEC_W 8			/* of the packing, and of a tile's ends */
 enum { MR = 12, NR = 32 };
 #define put_p(scale, value) ((scale)->p.one = (float)(value))
 #include "dev_cpu_q8_body.h"
@@ -30,8 +30,8 @@ typedef float wf_mem __attribute__((vector_size(4 * WIDE), aligned(4),
                                     may_alias));
 
 /* Adds a block's sums, scaled, to `out`. */
-INLINE void add_block(wi sum[MR][2], const struct dev_cpu_q8_scale *left,
-                      const float *right, float out[MR][NR])
+INLINE void add_sums(wi sum[MR][2], const struct dev_cpu_q8_scale *left,
+                     const float *right, float out[MR][NR])
 {
 	wide_all
 	for (int i = 0; i < MR; i++) {
@@ -42,7 +42,6 @@ INLINE void add_block(wi sum[MR][2], const struct dev_cpu_q8_scale *left,
 			wf *o = (wf *)(void *)&out[i][j];
 			wf s = *(const wf_mem *)(right + j);
 			wf m = *(const wf_mem *)(right + NR + j);
-
 			wf f = wide_float(sum[i][j / WIDE]) * p;
 
 			f = wide_fma(f, s, *o);
@@ -53,64 +52,34 @@ INLINE void add_block(wi sum[MR][2], const struct dev_cpu_q8_scale *left,
 	__asm__("" : : : "memory");
 }
 
-static void tile(const int8_t *left, const struct dev_cpu_q8_scale *left_scale,
-                 const uint8_t *right, const float *right_scale, size_t blocks,
-                 const float *unit, float *c, size_t ldc, int add)
+INLINE void add_block(const int8_t *left, const struct dev_cpu_q8_scale *scale,
+                      const uint8_t *right, const float *right_scale,
+                      float out[MR][NR])
 {
-	float out[MR][NR] __attribute__((aligned(4 * WIDE)));
+	wi sum[MR][2];
 	int i, j;
 
-	for (i = 0; i < MR; i++) {
-		const float *from = c + (size_t)i * ldc;
-
-		for (j = 0; j < NR; j += WIDE) {
-			__builtin_prefetch(from + j, 1);
-			*(wf *)(void *)&out[i][j] = (wf){ 0 };
-			if (add)
-				*(wf *)(void *)&out[i][j] =
-					*(const wf_mem *)(from + j);
-		}
-		__builtin_prefetch(from + NR - 1, 1);
-	}
-	for (; blocks; blocks--) {
-		wi sum[MR][2];
+	wide_all
+	for (i = 0; i < MR; i++)
+		sum[i][0] = sum[i][1] = (wi){ 0 };
+	wide_all
+	for (j = 0; j < QUADS; j++) {
+		const uint8_t *at = right + j * 4 * NR;
+		const wi w[2] = {
+			*(const wi_mem *)(const void *)at,
+			*(const wi_mem *)(const void *)(at + 4 * WIDE)
+		};
 
 		wide_all
-		for (i = 0; i < MR; i++)
-			sum[i][0] = sum[i][1] = (wi){ 0 };
-		wide_all
-		for (j = 0; j < QUADS; j++) {
-			const wi w[2] = {
-				*(const wi_mem *)(const void *)(right +
-					j * 4 * NR),
-				*(const wi_mem *)(const void *)(right +
-					j * 4 * NR + 4 * WIDE)
-			};
+		for (i = 0; i < MR; i++) {
+			wi x = wide_one(left + (j * MR + i) * 4);
 
-			wide_all
-			for (i = 0; i < MR; i++) {
-				wi x = wide_one(left + (j * MR + i) * 4);
-
-				sum[i][0] = wide_dot(sum[i][0], w[0], x);
-				sum[i][1] = wide_dot(sum[i][1], w[1], x);
-			}
+			sum[i][0] = wide_dot(sum[i][0], w[0], x);
+			sum[i][1] = wide_dot(sum[i][1], w[1], x);
 		}
-		add_block(sum, left_scale, right_scale, out);
-		left += MR * Q8_BLOCK;
-		left_scale += MR;
-		right += NR * Q8_BLOCK;
-		right_scale += 2 * NR;
 	}
-	for (i = 0; i < MR; i++) {
-		const wf u = (unit ? unit[i] : 1) - (wf){ 0 };
-
-		for (j = 0; j < NR; j += WIDE)
-			*(wf_mem *)(c + (size_t)i * ldc + j) =
-				*(const wf *)(const void *)&out[i][j] * u;
-	}
+	add_sums(sum, scale, right_scale, out);
 }
-
-const struct dev_cpu_q8 TABLE = { MR, NR, pack_left, pack_right, tile };
 
 #endif
 #endif
