@@ -84,7 +84,8 @@ static const struct cli_opt options[] = {
 	         "last tokens over which the decoder is solved anew at the end; "
 	         "0: it is not; -1: the recipe's"),
 	CLI_REAL(0, "end-ridge", struct opts, end_ridge, "R", -1, 1e12, "-1",
-	         "sum of squares that trained weights count for there; -1: the recipe's"),
+	         "sum of squares that trained weights count for there; -1: the "
+	         "recipe's"),
 	CLI_REAL(0, "ridge", struct opts, ridge, "R", 0, 1e6, "0.02",
 	         "ridge of r1's least squares, in variances of the input"),
 	CLI_REAL(0, "dec-rate", struct opts, dec_rate, "R", -1, 1, "-1",

@@ -12,8 +12,9 @@
 
 struct metrics;
 
-/* where: a path, "-" (stdout) or a descriptor's number ("3"). append: go on after the whole
- * lines that are there (a last one that was cut short goes), else start anew.
+/* where: a path, "-" (stdout) or a descriptor's number ("3"). append: go on after
+ * the whole lines that are there (a last one that was cut short goes), else start
+ * anew.
  * where NULL: a sink that swallows everything, so that callers need not ask.
  * NULL with ERR_IO. */
 struct metrics *metrics_open(const char *where, int append, struct err *e);

@@ -44,7 +44,8 @@ int model_cfg_read(const char *path, struct model_cfg *c, struct err *e);
 const struct model_cfg *model_cfg(const struct model *m);
 struct dev *model_dev(const struct model *m);
 
-/* The numbers in all its matrices. */
+/* The numbers in a layer's matrices, and in all of the model's. */
+double model_layer_values(const struct model_cfg *c);
 double model_values(const struct model_cfg *c);
 
 /*

@@ -409,12 +409,15 @@ done:
 	return rc;
 }
 
+double model_layer_values(const struct model_cfg *c)
+{
+	return (double)c->d_model * (2.0 * c->d_head *
+	       (c->n_heads + c->n_kv_heads) + 3.0 * c->d_mlp);
+}
+
 double model_values(const struct model_cfg *c)
 {
-	double layer = (double)c->d_model * (2.0 * c->d_head *
-		(c->n_heads + c->n_kv_heads) + 3.0 * c->d_mlp);
-
-	return c->n_layers * layer +
+	return c->n_layers * model_layer_values(c) +
 	       (c->tied ? 1.0 : 2.0) * c->n_vocab * c->d_model;
 }
 

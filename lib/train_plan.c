@@ -8,13 +8,6 @@
 
 /* ---- the model ---------------------------------------------------------------- */
 
-/* Weights of a layer's matrices. */
-static double layer_weights(const struct model_cfg *m)
-{
-	return (double)m->d_model * (2.0 * m->d_head *
-	       (m->n_heads + m->n_kv_heads) + 3.0 * m->d_mlp);
-}
-
 static double model_bytes(const struct train_plan_in *in)
 {
 	double n = model_values(in->model);
@@ -180,8 +173,8 @@ static double add_forward(const struct train_plan_in *in, int last,
 	double stream = h->bandwidth * h->stream, s;
 
 	s = add(c, tokens / block * layers,
-	        block * (2 * layer_weights(m) + attn), h->peak * h->forward,
-	        layer_weights(m) * (h->half ? 2 : 4), stream);
+	        block * (2 * model_layer_values(m) + attn), h->peak * h->forward,
+	        model_layer_values(m) * (h->half ? 2 : 4), stream);
 	return s + add(c, tokens * layers, 0, h->peak,
 	               (h->half ? 4 : 8) * row_width(m), stream);
 }

@@ -224,7 +224,8 @@ def report(*args):
                   "tokens/s", "memory", "autointerp"], lines)
     say += ["", "◦: on the front, no other has both fewer active latents and a lower increase. At "
             "once: all these layers replaced. Dead: never fired on the evaluation set. Silent: "
-            "not in the last 16,384 tokens of training. Tokens/s: of the configuration's own training, without the model that all share; it differs from run to run. "
+            "not in the last 16,384 tokens of training. Tokens/s: of the configuration's own training, "
+            "without the model that all share; it differs from run to run. "
             "Memory: its weights, optimiser and work space.", ""]
     if all(r["autointerp"] is None for r in rows):
         say += ["The column autointerp is empty: no AUTOINTERP program was given (r1-phases(7)).", ""]

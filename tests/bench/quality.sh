@@ -32,8 +32,7 @@ cells() {
 		echo "prototype.x$x -x $x --lr 1e-3 --decay 0.2 --dec-rate 0 --row-norm 1 --near 0 --raise 0 --end-tokens 0"
 		echo "signum.x$x -x $x --recipe sparsify"
 		echo "signum.b1024.x$x -x $x --recipe sparsify -b 1024"
-		echo "signum.half.x$x -x $x --recipe sparsify --lr $(awk "BEGIN { print 0.0025 / sqrt($x * 576 / 16384) }")"
-		for n in 2 3 4 6; do
+		for n in 0.5 2 3 4 6; do
 			echo "signum.rate$n.x$x -x $x --recipe sparsify --lr $(awk "BEGIN { print $n * 0.005 / sqrt($x * 576 / 16384) }")"
 		done
 		for n in 1e-3 3e-3 6e-3 12e-3; do
@@ -59,9 +58,10 @@ batch.1024 -x 8 -b 1024
 signum -x 8 --optimizer signum --lr 2e-3
 start.32k -x 8 --start-tokens 32768
 end.32k -x 8 --end-tokens 32768 --end-ridge 5000
-end.64k -x 8 --end-tokens 65536
-end.ridge300 -x 8 --end-ridge 300
+end.64k -x 8 --end-tokens 65536 --end-ridge 5000
 end.ridge1250 -x 8 --end-ridge 1250
+end.ridge2500 -x 8 --end-ridge 2500
+end.ridge5000 -x 8 --end-ridge 5000
 no-skip -x 8 --no-skip
 sae -x 8 --sae
 CELLS
