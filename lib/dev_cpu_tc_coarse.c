@@ -188,8 +188,8 @@ int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e)
 	size_t nr = c.table->nr, bytes;
 	struct tc_room room;
 
-	if (c.table->narrow > 0)
-		dev_cpu_tc_cols_choose(&c.cols, q, c.table->narrow);
+	if (c.table->narrow.share > 0)
+		dev_cpu_tc_cols_choose(&c.cols, q, &c.table->narrow);
 	else
 		dev_cpu_tc_cols_wide(&c.cols, q->d_in);
 	bytes = cut_rounds(&c);

@@ -16,14 +16,20 @@
  *
  *   wide		|p|, |q| <= 46000, |p_i|, |q_i| <= 32100: each partial sum is
  *   		below 2^31 and summed in 32 bits.
- *   narrow	|p'_i|, |q'_i| <= B = 90, and over each half block - of 64
- *   		columns those at places 0 and 1, or 2 and 3, of four - |p'|,
- *   		|q'| <= 181. The instruction wants one operand from 0 on, so
- *   		that it gets p' + B: two products are at most 2 180 90 < 2^15
- *   		together. Sums of a half block start at -B times the sum of
- *   		q' and run modulo 2^16; they end as p' . q', which is at most
- *   		181^2 < 2^15. From there on 32 bits: F times the sum of two is
- *   		below F 2^16, and all F of a row together are below 2^15.
+ *   narrow	of AVX2: |p'_i|, |q'_i| <= B = 90, and over each half block -
+ *   		of 64 columns those at places 0 and 1, or 2 and 3, of four -
+ *   		|p'|, |q'| <= 181. The instruction wants one operand from 0 on,
+ *   		so that it gets p' + B: two products are at most 2 180 90 <
+ *   		2^15 together. Sums of a half block start at -B times the sum
+ *   		of q' and run modulo 2^16; they end as p' . q', which is at
+ *   		most 181^2 < 2^15. From there on 32 bits: F times the sum of
+ *   		two is below F 2^16, and all F of a row together are below
+ *   		2^15.
+ *   narrow	of VNNI, which sums in 32 bits: |p'_i|, |q'_i| <= 127, and no
+ *   		bound on norms; the instruction gets p' + 128. A block's sum,
+ *   		below 2^21, is exact in f32, and there it is multiplied and
+ *   		added: of n blocks that takes (n + 1) u |x^_n| |w^_n|, which
+ *   		the 2 (d + 40) u below has room for beside a dot's d u.
  *
  * What narrow columns are off by is summed when they are rounded: what a bound
  * of it would leave open is nearly twice as much. With u = 2^-24, and |x| u for
@@ -84,10 +90,10 @@
  * reads and writes a weight once against as many products as there are rows.
  *
  * Layout: a group of mr rows of x, or a panel of nr latents, is
- *   wide	int16 [chunk][16][rows][2], columns in pairs as body_pack says
- *   narrow	int8 [block][16][rows][4]; before each block of a panel the int16
- *   	[rows][2] its sums start at. There are as many narrow chunks as make
- *   	whole blocks.
+ *   wide	int16 [chunk][16][rows][2], columns in pairs as co_pairs says
+ *   narrow	int8 [block][16][rows][4]; before each block of a panel what its
+ *   	sums start at, [rows] in 4 bytes. There are as many narrow chunks as
+ *   	make whole blocks.
  * Missing rows and columns are zeros. Of a product it is, block by block,
  *   group	int16 F [rows][2], int8 [16][rows][4]
  *   panel	what sums start at [rows] in 4 bytes, int16 G [rows][2],
@@ -111,7 +117,8 @@ enum {
 struct tc_side {
 	int16_t *wide;
 	int8_t *narrow;
-	int16_t *factor;		/* of x's blocks; w has none */
+	int16_t *factor;		/* of x's blocks, [block][rows] in 4 */
+					/* bytes; w has none */
 	float *scale, *narrow_scale;	/* NaN: everything passes */
 	float *off, *size, *rest;	/* for the bounds */
 };
@@ -141,7 +148,7 @@ struct tc_product {
 
 struct dev_cpu_tc_coarse {
 	size_t mr, nr;
-	double narrow;	/* share: dev_cpu_tc_cols_choose; 0: knows none */
+	struct tc_narrow narrow;
 	/* n rows of x, at most mr, as a group; n latents, at most nr, as a
 	 * panel. */
 	void (*pack_x)(const struct tc_cols *c, const float *x, size_t n,

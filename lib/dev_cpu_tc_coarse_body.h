@@ -6,16 +6,22 @@
  *   co_one		four bytes in every lane
  *   co_dot		accumulators plus products of pairs
  *   co_not_below	a bit a lane
- *   co_quads		4 VEC_W values, scaled, as bytes, a number added
- *   co_start		takes TC_BYTE times some bytes off sums
+ *   co_bytes		2 VEC_W values and as many others, scaled, as bytes, a number
+ *   		added, and the squares of what they are off by where there is
+ *   		room for them
+ *   co_start		takes a number times some bytes off sums
  *   co_narrow		adds a row's products of bytes with both halves of a panel
  *   co_times		products of two rows' factors
  *   co_widen		sums times factors, in 32 bits
  *
  * Sums of bytes' products are of a type of its own, a lane's one or, in 16 bits,
- * two. One of VEC_W 8 that knows narrow columns defines CO_NARROW (the table's)
- * and co_bytes (a chunk as bytes, a number added, and the squares of what they
- * are off by) besides.
+ * two. For narrow columns there are, besides,
+ *
+ *   CO_NARROW, CO_TOP, CO_HALF	struct tc_narrow's; CO_HALF may be left out
+ *   CO_OFFSET		what makes x's bytes numbers from 0 on
+ *   co_acc		a vector of sums of blocks
+ *   co_factor_bits	a block's factor as the four bytes that are kept
+ *   co_join		adds a block's sums, times its factor, to those
  */
 #ifndef R1_DEV_CPU_TC_COARSE_BODY_H
 #define R1_DEV_CPU_TC_COARSE_BODY_H
@@ -32,6 +38,12 @@
 enum { CO_NR = 2 * VEC_W };
 
 typedef vi vi_mem __attribute__((aligned(4), may_alias));
+
+#ifndef CO_HALF
+#define CO_HALF 0
+#endif
+
+#define co_quads(x, f, offset) co_bytes(x, (x) + 2 * VEC_W, f, offset, NULL)
 
 /* ---- packing ---- */
 
@@ -153,18 +165,27 @@ INLINE float co_wide_factor(float sq, float top)
 	return f < 0x1p60f ? f : 0x1p60f;
 }
 
-/* What the narrow integers of columns of these sizes must be apart at least. */
-INLINE float co_unit(struct co_sizes n)
+/* What integers of up to `byte`, half a block's norm up to `half` (0: any), must
+ * be apart at least for columns of these sizes. */
+INLINE float co_unit(struct co_sizes n, int byte, int half)
 {
-	float by_top = n.top / TC_BYTE, by_half = sqrtf(n.half) / TC_HALF;
+	float by_top = n.top / (float)byte;
+	float by_half = half ? sqrtf(n.half) / (float)half : 0;
 
 	return by_top > by_half ? by_top : by_half;
+}
+
+/* The same of narrow columns. */
+INLINE float co_narrow_step(struct co_sizes n)
+{
+	return co_unit(n, CO_TOP, CO_HALF);
 }
 
 /* The sizes of block b. */
 INLINE struct co_sizes co_block(const struct tc_cols *c, size_t b, const float *x)
 {
-	return co_measure(c, c->wide + 2 * b, c->wide + 2 * b + 2, x, 1);
+	return co_measure(c, c->wide + 2 * b, c->wide + 2 * b + 2, x,
+	                  CO_HALF > 0);
 }
 
 /* What a row's narrow integers are to be apart: all of them in a panel; in a
@@ -178,14 +199,14 @@ INLINE float co_narrow_unit(const struct tc_cols *c, const float *x, int panel,
 	float unit = 0;
 
 	if (panel) {
-		n = co_measure(c, c->wide, c->wide + c->narrow, x, 1);
+		n = co_measure(c, c->wide, c->wide + c->narrow, x, CO_HALF > 0);
 		*sq = n.sq;
-		return co_unit(n);
+		return co_narrow_step(n);
 	}
 	for (*sq = 0, b = 0; b < blocks; b++) {
 		n = co_block(c, b, x);
 		*sq += n.sq;
-		unit = co_unit(n) > unit ? co_unit(n) : unit;
+		unit = co_narrow_step(n) > unit ? co_narrow_step(n) : unit;
 	}
 	/* a bit more, so that no factor is rounded beyond; what rounding of
 	 * values adds is below 2.9 a half block */
@@ -249,12 +270,11 @@ INLINE void co_pack_wide(const struct tc_cols *c, const float *x, size_t i0,
 		}
 }
 
-#ifdef CO_NARROW
 /* Of block b of a row of x, which is a multiple of the row's unit. */
 INLINE int co_block_factor(const struct tc_cols *c, size_t b, const float *x,
                            const struct co_row *row)
 {
-	float f = ceilf(co_unit(co_block(c, b, x)) * row->narrow);
+	float f = ceilf(co_narrow_step(co_block(c, b, x)) * row->narrow);
 
 	return f > 1 ? (int)f : 1;
 }
@@ -267,7 +287,7 @@ INLINE void co_pack_narrow(const struct tc_cols *c, const float *x, size_t i0,
 {
 	const size_t step = 4 * width;		/* of four columns */
 	size_t lanes = width - i0 < VEC_W ? width - i0 : VEC_W, b, i, k;
-	float t[TC_CHUNK], f[VEC_W];
+	float t[TC_CHUNK], t2[TC_CHUNK], f[VEC_W], by[VEC_W];
 	vf r[VEC_W], sq[VEC_W], all[VEC_W];
 
 	for (i = 0; i < VEC_W; i++) {
@@ -282,40 +302,47 @@ INLINE void co_pack_narrow(const struct tc_cols *c, const float *x, size_t i0,
 		_Pragma("GCC unroll 16")	/* else calls a loop of bytes */
 		for (i = 0; i < VEC_W; i++)
 			sq[i] = splat(0);
-		for (i = i0; !panel && i < i0 + lanes; i++) {
-			int16_t *p = factor + b * width + 2 * i;
+		for (i = i0; i < i0 + lanes; i++) {
+			int32_t bits;
 
-			p[0] = p[1] = 0;
-			if (!(row[i].narrow > 0))
+			by[i - i0] = panel;
+			if (panel)
 				continue;
-			p[0] = p[1] = (int16_t)co_block_factor(c, b / 2, x +
-				i * c->d, &row[i]);
-			f[i - i0] = row[i].narrow / p[0];
+			if (row[i].narrow > 0) {
+				by[i - i0] = (float)co_block_factor(c, b / 2, x
+					+ i * c->d, &row[i]);
+				f[i - i0] = row[i].narrow / by[i - i0];
+			}
+			bits = co_factor_bits(by[i - i0]);
+			memcpy(factor + b * width + 2 * i, &bits, sizeof(bits));
 		}
-		for (k = c->wide + b; k < c->wide + b + 2; k++) {
+		for (k = 0; k < TC_BLOCK; k += 4 * VEC_W) {
+			/* chunks, or halves of one */
+			size_t at = c->wide + b + k / TC_CHUNK, second = at +
+				(k % TC_CHUNK + 2 * VEC_W) / TC_CHUNK;
+
 			for (i = i0; i < i0 + VEC_W; i++)
-				r[i - i0] = i < n ? co_bytes(co_chunk(c, k, x +
-					i * c->d, t), f[i - i0], panel ? 0 :
-					TC_BYTE, &sq[i - i0]) : splat(0);
+				r[i - i0] = i < n ? co_bytes(
+					co_chunk(c, at, x + i * c->d, t),
+					co_chunk(c, second, x + i * c->d, t2) +
+					2 * VEC_W % TC_CHUNK, f[i - i0],
+					panel ? 0 : CO_OFFSET, &sq[i - i0])
+					: splat(0);
 			flip(r);
 			for (i = 0; i < VEC_W; i++, out += step) {
-				sum = co_start(sum, r[i]);
+				sum = co_start(sum, r[i], CO_OFFSET);
 				memcpy(out + 4 * i0, &r[i], 4 * lanes);
 			}
 		}
 		if (panel)
 			memcpy(start + 4 * i0, &sum, 4 * lanes);
-		for (i = 0; i < lanes; i++) {
-			float by = panel ? 1 : factor[b * width + 2 * (i0 + i)];
-
-			all[i] += sq[i] * splat(by * by);
-		}
+		for (i = 0; i < lanes; i++)
+			all[i] += sq[i] * splat(by[i] * by[i]);
 	}
 	for (i = 0; i < lanes; i++)
 		for (k = 0; k < VEC_W; k++)
 			off[i0 + i] += all[i][k];
 }
-#endif
 
 /* off: what narrow columns are off by, the sum of squares in integers' units. */
 static void co_put_sizes(const struct tc_cols *c, const struct co_row *row,
@@ -348,11 +375,9 @@ INLINE void co_pack(const struct tc_cols *c, const float *x, size_t n,
 	}
 	for (i0 = 0; i0 < width; i0 += VEC_W) {
 		co_pack_wide(c, x, i0, n, row, width, out.wide);
-#ifdef CO_NARROW
 		if (c->narrow)
 			co_pack_narrow(c, x, i0, n, row, width, panel, off,
 			               out.narrow, out.factor);
-#endif
 	}
 	for (i = 0; i < width; i++) {
 		out.scale[i] = out.narrow_scale[i] = out.off[i] = out.size[i] =
@@ -441,20 +466,19 @@ INLINE void co_block_sums(const int8_t *x, const int8_t *start, const int8_t *w,
 	}
 }
 
-#ifdef CO_NARROW
 /* The same of bytes, a block at a time times the row's factor of it. Before each
  * block `part` bytes at `ahead` and on are asked for: were a panel's first tile to
  * ask for all of the next, 16 tiles would take 3 to 6 % longer. */
 INLINE void co_narrow_sums(size_t blocks, const int8_t *x,
                            const int16_t *factor, const int8_t *w,
                            const int8_t *ahead, size_t part,
-                           vi acc[CO_MR][2])
+                           co_acc acc[CO_MR][2])
 {
 	size_t j;
 
 	_Pragma("GCC unroll 16")
 	for (int i = 0; i < CO_MR; i++)
-		acc[i][0] = acc[i][1] = (vi){ 0 };
+		acc[i][0] = acc[i][1] = (co_acc){ 0 };
 	for (; blocks; blocks--) {
 		vi sum[CO_MR][2];
 
@@ -468,27 +492,41 @@ INLINE void co_narrow_sums(size_t blocks, const int8_t *x,
 		for (int i = 0; i < CO_MR; i++) {
 			vi p = co_one(factor + 2 * i);
 
-			acc[i][0] += co_widen(sum[i][0], p);
-			acc[i][1] += co_widen(sum[i][1], p);
+			acc[i][0] = co_join(acc[i][0], sum[i][0], p);
+			acc[i][1] = co_join(acc[i][1], sum[i][1], p);
 		}
 		factor += 2 * CO_MR;
 	}
 }
-#endif
 
-/* Adds integers, scaled, to what is there. */
-INLINE void co_add(vi acc[CO_MR][2], const float *row, const float *latent,
-                   int add, vf v[CO_MR][2])
+/* A row's and a panel's scales. */
+INLINE vf co_scales(const float *row, int i, const float *latent, int u)
+{
+	return *(const vf_mem *)(latent + u * VEC_W) * row[i];
+}
+
+/* Integers, scaled. */
+INLINE void co_scale(vi acc[CO_MR][2], const float *row, const float *latent,
+                     vf v[CO_MR][2])
 {
 	_Pragma("GCC unroll 16")
 	for (int i = 0; i < CO_MR; i++)
 		_Pragma("GCC unroll 2")
-		for (int u = 0; u < 2; u++) {
-			vf f = __builtin_convertvector(acc[i][u], vf) *
-			       (*(const vf_mem *)(latent + u * VEC_W) * row[i]);
+		for (int u = 0; u < 2; u++)
+			v[i][u] = __builtin_convertvector(acc[i][u], vf) *
+			          co_scales(row, i, latent, u);
+}
 
-			v[i][u] = add ? v[i][u] + f : f;
-		}
+/* Sums of blocks, scaled, onto what is there. */
+INLINE void co_add(co_acc acc[CO_MR][2], const float *row, const float *latent,
+                   vf v[CO_MR][2])
+{
+	_Pragma("GCC unroll 16")
+	for (int i = 0; i < CO_MR; i++)
+		_Pragma("GCC unroll 2")
+		for (int u = 0; u < 2; u++)
+			v[i][u] += __builtin_convertvector(acc[i][u], vf) *
+			           co_scales(row, i, latent, u);
 }
 
 /* What a row's value and a panel's may be off by. */
@@ -549,17 +587,16 @@ INLINE void co_tile(const struct tc_scan *s, size_t group, size_t panel,
 		bar[i] = s->pick[(size_t)i < rows ? row + i : row].bar;
 	co_sums(s->cols->wide, x.wide, w.wide, part && group == 0
 	        ? tc_wide_values(s->cols, CO_NR) : 0, acc);
-	co_add(acc, x.scale, w.scale, 0, v);
-#ifdef CO_NARROW
+	co_scale(acc, x.scale, w.scale, v);
 	if (s->cols->narrow) {
 		size_t blocks = s->cols->narrow / 2;
+		co_acc sums[CO_MR][2];
 
 		co_narrow_sums(blocks, x.narrow, x.factor, w.narrow, w.narrow +
 		               tc_narrow_bytes(s->cols, CO_NR, 1) +
-		               group * blocks * part, part, acc);
-		co_add(acc, x.narrow_scale, w.narrow_scale, 1, v);
+		               group * blocks * part, part, sums);
+		co_add(sums, x.narrow_scale, w.narrow_scale, v);
 	}
-#endif
 	_Pragma("GCC unroll 16")
 	for (int i = 0; i < CO_MR; i++) {
 		mask[i] = 0;
@@ -600,9 +637,7 @@ static void body_scan(const struct tc_scan *s)
 const struct dev_cpu_tc_coarse CO_TABLE = {
 	.mr = CO_MR,
 	.nr = CO_NR,
-#ifdef CO_NARROW
-	.narrow = CO_NARROW,
-#endif
+	.narrow = { CO_NARROW, CO_TOP, CO_HALF },
 	.pack_x = body_pack_x,
 	.pack_w = body_pack_w,
 	.scan = body_scan,

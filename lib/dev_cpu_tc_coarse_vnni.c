@@ -7,6 +7,9 @@
 
 #define VEC_W 16
 #define CO_MR 14
+#define CO_NARROW 0.4
+#define CO_TOP 127
+#define CO_OFFSET 128
 #define CO_TABLE dev_cpu_tc_coarse_vnni
 #include "dev_cpu_flip.h"
 
@@ -17,27 +20,46 @@
 	_mm512_set1_ps(bar), _CMP_NLT_UQ))
 
 /* Sums of four bytes' products are of 32 bits here, a lane's factors one. */
-#define co_start(sum, q) ((vi)_mm512_sub_epi32((__m512i)(sum), \
+#define co_start(sum, q, offset) ((vi)_mm512_sub_epi32((__m512i)(sum), \
 	_mm512_dpbusd_epi32(_mm512_setzero_si512(), \
-	                    _mm512_set1_epi8(TC_BYTE), (__m512i)(q))))
+	                    _mm512_set1_epi8((char)(offset)), (__m512i)(q))))
 #define co_times(p, q) \
 	((vi)_mm512_mullo_epi16((__m512i)(p), (__m512i)(q)) & 0xffff)
 #define co_widen(sum, p) \
 	((vi)_mm512_mullo_epi32((__m512i)(sum), (__m512i)(p)))
 
-INLINE __m128i co_16(const float *x, float f)
+/* A block's sums are exact in f32, and its factor any number. */
+typedef vf co_acc;
+
+INLINE int32_t co_factor_bits(float f)
 {
-	return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(
-		_mm512_loadu_ps(x), _mm512_set1_ps(f))));
+	int32_t bits;
+
+	memcpy(&bits, &f, sizeof(bits));
+	return bits;
 }
 
-INLINE vf co_quads(const float *x, float f, int offset)
-{
-	__m512i b = _mm512_castsi128_si512(co_16(x, f));
+#define co_join(acc, sum, factor) ((vf)_mm512_fmadd_ps( \
+	_mm512_cvtepi32_ps((__m512i)(sum)), (__m512)(factor), (__m512)(acc)))
 
-	b = _mm512_inserti32x4(b, co_16(x + 16, f), 1);
-	b = _mm512_inserti32x4(b, co_16(x + 32, f), 2);
-	b = _mm512_inserti32x4(b, co_16(x + 48, f), 3);
+INLINE __m128i co_16(const float *x, float f, vf *off)
+{
+	__m512 t = _mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(f));
+	__m512i q = _mm512_cvtps_epi32(t);
+	vf o = (vf)_mm512_sub_ps(t, _mm512_cvtepi32_ps(q));
+
+	if (off)
+		*off += o * o;
+	return _mm512_cvtepi32_epi8(q);
+}
+
+INLINE vf co_bytes(const float *x, const float *y, float f, int offset, vf *off)
+{
+	__m512i b = _mm512_castsi128_si512(co_16(x, f, off));
+
+	b = _mm512_inserti32x4(b, co_16(x + 16, f, off), 1);
+	b = _mm512_inserti32x4(b, co_16(y, f, off), 2);
+	b = _mm512_inserti32x4(b, co_16(y + 16, f, off), 3);
 	return (vf)_mm512_add_epi8(b, _mm512_set1_epi8((char)offset));
 }
 

@@ -112,17 +112,19 @@ struct part {
 
 /* What the integers of a chunk with this sum of squares want to be apart; half a
  * block is about a chunk. */
-static double chunk_step(const float *v, size_t d, size_t chunk, double sq)
+static double chunk_step(const struct tc_narrow *n, const float *v, size_t d,
+                         size_t chunk, double sq)
 {
-	double top = (double)chunk_top(v, d, chunk) / TC_BYTE;
-	double half = sqrt(sq) / TC_HALF;
+	double top = (double)chunk_top(v, d, chunk) / n->byte;
+	double half = n->half ? sqrt(sq) / n->half : 0;
 
 	return top > half ? top : half;
 }
 
 /* `each`: blocks have steps of their own, else all that of the largest. */
-static void narrow_parts(const struct tc_cols *c, const float *v, size_t all,
-                         size_t n, int each, struct part *p)
+static void narrow_parts(const struct tc_cols *c, const struct tc_narrow *kind,
+                         const float *v, size_t all, size_t n, int each,
+                         struct part *p)
 {
 	size_t i, j, u;
 
@@ -137,7 +139,7 @@ static void narrow_parts(const struct tc_cols *c, const float *v, size_t all,
 
 				one = chunk_sq(row, c->d, chunk);
 				sq += one;
-				one = chunk_step(row, c->d, chunk, one);
+				one = chunk_step(kind, row, c->d, chunk, one);
 				step = one > step ? one : step;
 			}
 			most = step > most ? step : most;
@@ -152,16 +154,16 @@ static void narrow_parts(const struct tc_cols *c, const float *v, size_t all,
 }
 
 void dev_cpu_tc_cols_choose(struct tc_cols *c, const struct tc_encode *q,
-                            double share)
+                            const struct tc_narrow *n)
 {
 	struct part x, w;
-	double limit = share * spread(q), width;
+	double limit = n->share * spread(q), width;
 	size_t i, narrow = 0;
 
 	dev_cpu_tc_cols_wide(c, q->d_in);
 	sort_chunks(c, q);
-	narrow_parts(c, q->x, q->n, ROWS, 1, &x);
-	narrow_parts(c, q->w, q->n_latents, LATENTS, 0, &w);
+	narrow_parts(c, n, q->x, q->n, ROWS, 1, &x);
+	narrow_parts(c, n, q->w, q->n_latents, LATENTS, 0, &w);
 	for (i = 0; i < c->wide / 2; i++) {
 		width = x.off[i] * w.norm[i] + x.norm[i] * w.off[i];
 		if (!(width <= limit))

@@ -22,8 +22,9 @@
 enum {
 	TC_CHUNK = 32,		/* columns */
 	TC_BLOCK = 2 * TC_CHUNK,
-	TC_BYTE = 90,		/* a narrow integer's largest size */
-	TC_HALF = 177,		/* norm of half a block, before rounding */
+	TC_BYTE = 90,		/* a byte's largest size where sums of four are */
+	TC_HALF = 177,		/* of 16 bits; norm of half a block then, before */
+				/* rounding */
 	TC_FACTORS = 32767,	/* of a row's blocks together, at most */
 	TC_MAX_IN = 1 << 16
 };
@@ -34,11 +35,18 @@ struct tc_cols {
 	uint16_t chunk[TC_MAX_IN / TC_CHUNK];	/* the wide ones first */
 };
 
+/* How a table holds narrow columns. */
+struct tc_narrow {
+	double share;		/* dev_cpu_tc_cols_choose; 0: it knows none */
+	int byte, half;		/* an integer's largest size, and of half a */
+				/* block the norm, before rounding; 0: any */
+};
+
 /* All wide. */
 void dev_cpu_tc_cols_wide(struct tc_cols *c, size_t d);
 /* As many narrow as keep the bounds' width, above and below a value, under
- * `share` of the values' spread; looks at some of q's x and w. */
+ * n->share of the values' spread; looks at some of q's x and w. */
 void dev_cpu_tc_cols_choose(struct tc_cols *c, const struct tc_encode *q,
-                            double share);
+                            const struct tc_narrow *n);
 
 #endif

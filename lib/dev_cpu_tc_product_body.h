@@ -70,7 +70,7 @@ INLINE float co_measure_block(const float *x, float *unit)
 		co_see(load16(x + j), &sum, &most);
 	half = co_halves(sum);
 	*unit = co_unit((struct co_sizes){ 0, co_top(most), half[0] > half[2]
-	                                   ? half[0] : half[2] });
+		? half[0] : half[2] }, TC_BYTE, TC_HALF);
 	return half[0] + half[2];
 }
 
@@ -98,7 +98,7 @@ INLINE void co_pack_block(const float *x, size_t ld, size_t d, size_t b,
 			flip(r);
 			for (i = 0; i < VEC_W; i++, q += step) {
 				if (panel)
-					sum = co_start(sum, r[i]);
+					sum = co_start(sum, r[i], TC_BYTE);
 				memcpy(q, &r[i], 4 * lanes);
 			}
 		}
@@ -178,7 +178,8 @@ static void measure_strip(const float *x, size_t ld, size_t rows, size_t n,
 	for (j = 0; j < n; j++) {
 		sq[j] = half[0][j] + half[1][j];
 		unit[j] = co_unit((struct co_sizes){ 0, top[j],
-			half[0][j] > half[1][j] ? half[0][j] : half[1][j] });
+			half[0][j] > half[1][j] ? half[0][j] : half[1][j] },
+			TC_BYTE, TC_HALF);
 	}
 }
 
@@ -218,7 +219,7 @@ INLINE void co_pack_column_block(const float *x, size_t ld, size_t rows,
 		p[0] = (p[0] & 0xff) | (p[1] & 0xff) << 8 |
 		       (p[2] & 0xff) << 16 | p[3] << 24;
 		if (panel)
-			sum = co_start(sum, (vf)p[0]);
+			sum = co_start(sum, (vf)p[0], TC_BYTE);
 		memcpy(q, &p[0], 4 * lanes);
 	}
 	if (panel)
@@ -334,7 +335,7 @@ INLINE void co_product_tile(const struct tc_product *p, size_t i, size_t j)
 		x += tc_product_bytes(1, CO_MR, 0);
 		w += tc_product_bytes(1, CO_NR, 1);
 	}
-	co_add(acc, p->x_scale + i, p->w_scale + j, 0, v);
+	co_scale(acc, p->x_scale + i, p->w_scale + j, v);
 	if (rows < CO_MR || cols < CO_NR)
 		co_put_edge(v, rows, cols, out, p->ld, p->add);
 	else if (p->add)

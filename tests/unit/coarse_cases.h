@@ -9,6 +9,9 @@
 /* The table of AVX-512 with VNNI, its instructions written out. */
 #define VEC_W 16
 #define CO_MR 14
+#define CO_NARROW 0.4
+#define CO_TOP 127
+#define CO_OFFSET 128
 #define CO_TABLE plain_table
 #include "dev_cpu_tc_cols.h"
 #include "vec_lanes.h"
@@ -45,13 +48,32 @@ INLINE unsigned lanes_not_below(const vf *v, float bar)
 
 #define co_not_below(v, bar) lanes_not_below(&(v), bar)
 
-INLINE vf co_quads(const float *x, float f, int offset)
+typedef vf co_acc;
+
+INLINE int32_t co_factor_bits(float f)
+{
+	int32_t bits;
+
+	memcpy(&bits, &f, sizeof(bits));
+	return bits;
+}
+
+#define co_join(acc, sum, factor) \
+	((acc) + __builtin_convertvector(sum, vf) * (vf)(factor))
+
+INLINE vf co_bytes(const float *x, const float *y, float f, int offset, vf *off)
 {
 	int8_t b[4 * VEC_W];
 	vf q;
 
-	for (int i = 0; i < 4 * VEC_W; i++)
-		b[i] = (int8_t)((int)nearbyintf(x[i] * f) + offset);
+	for (int i = 0; i < 4 * VEC_W; i++) {
+		float v = (i < 2 * VEC_W ? x[i] : y[i - 2 * VEC_W]) * f;
+		float p = nearbyintf(v);
+
+		b[i] = (int8_t)((int)p + offset);
+		if (off)
+			(*off)[i % VEC_W] += (v - p) * (v - p);
+	}
 	memcpy(&q, b, sizeof(q));
 	return q;
 }
@@ -74,8 +96,8 @@ INLINE void co_narrow(vi sum[2], const int8_t *x, const vi w[2])
 	add_quads(&sum[1], &a, &w[1]);
 }
 
-#define co_start(sum, q) ({ \
-	vi a_ = TC_BYTE * 0x01010101 - (vi){ 0 }, w_ = (vi)(q), all_ = { 0 }; \
+#define co_start(sum, q, offset) ({ \
+	vi a_ = (int32_t)((offset) * 0x01010101u) - (vi){ 0 }, w_ = (vi)(q), all_ = { 0 }; \
 	add_quads(&all_, &a_, &w_); \
 	(sum) - all_; \
 })

@@ -112,7 +112,7 @@ static struct dev *device(int which)
 		return NULL;
 	if (which == 5) {
 		bytes = *table;
-		bytes.narrow = 1e30;
+		bytes.narrow.share = 1e30;
 		table = &bytes;
 	}
 	d = dev_open("cpu", which == 1 || which == 3 ? 3 : 1, &e);
@@ -552,7 +552,7 @@ static void integers_bound_what_they_stand_for(void **state)
 				double most = 4.6 * (0.52 * sqrt(d) / 45000 +
 				                     6e-8 * (d + 40));
 
-				if (narrow && !(f->narrow > 0))
+				if (narrow && !(f->narrow.share > 0))
 					break;
 				bound(f, &a, narrow, kind > 1 ? INFINITY : most +
 				      (narrow ? 4 * 0.5 / 27 : 0));
@@ -581,19 +581,21 @@ static void large_columns_are_wide(void **state)
 	const struct tc_encode q = { .dev = (struct dev_cpu *)d, .x = a.x,
 		.w = a.w, .b = a.b, .n = a.n, .d_in = a.d,
 		.n_latents = a.n_latents, .k = 32 };
+	const struct tc_narrow all = { 1e30, TC_BYTE, TC_HALF };
+	const struct tc_narrow some = { 0.3, TC_BYTE, TC_HALF };
 	struct tc_cols *c = malloc(sizeof(*c));
 	size_t i, was;
 
 	(void)state;
-	dev_cpu_tc_cols_choose(c, &q, 1e30);
+	dev_cpu_tc_cols_choose(c, &q, &all);
 	assert_int_equal(c->wide, 0);
 	assert_int_equal(c->narrow, 10);
-	dev_cpu_tc_cols_choose(c, &q, 0.3);
+	dev_cpu_tc_cols_choose(c, &q, &some);
 	was = c->narrow;
 	assert_true(c->wide + was == 10 && was > 0 && was < 10 && was % 2 == 0);
 	for (i = 0; i < a.n; i++)	/* of two chunks */
 		a.x[i * a.d + 70] = a.x[i * a.d + 300] = 20;
-	dev_cpu_tc_cols_choose(c, &q, 0.3);
+	dev_cpu_tc_cols_choose(c, &q, &some);
 	assert_true(c->wide >= 2);
 	assert_int_equal(c->chunk[0] + c->chunk[1], 70 / 32 + 300 / 32);
 	free(c);
