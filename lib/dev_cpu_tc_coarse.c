@@ -188,10 +188,7 @@ int dev_cpu_tc_coarse_encode(const struct tc_encode *q, struct err *e)
 	size_t nr = c.table->nr, bytes;
 	struct tc_room room;
 
-	if (c.table->narrow.share > 0)
-		dev_cpu_tc_cols_choose(&c.cols, q, &c.table->narrow);
-	else
-		dev_cpu_tc_cols_wide(&c.cols, q->d_in);
+	dev_cpu_tc_cols_choose(&c.cols, q, &c.table->narrow);
 	bytes = cut_rounds(&c);
 	c.item_groups = item_groups(c.groups, par_threads(pool));
 	if (mem_grow(&q->dev->packed, &q->dev->packed_cap, bytes /

@@ -47,7 +47,8 @@ INLINE vf co_bytes(const float *x, const float *y, float f, int offset, vf *off)
 
 /* Both halves of a lane have the factor. */
 typedef vi co_acc;
-#define co_factor_bits(f) ((int32_t)(f) * 0x10001)
+typedef int32_t co_kept;
+#define co_keep(f) ((int32_t)(f) * 0x10001)
 #define co_join(acc, sum, factor) ((acc) + co_widen(sum, factor))
 
 /* Left to gcc, the sums of a half block become a tree, and the products of a

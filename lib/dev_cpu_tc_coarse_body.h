@@ -20,7 +20,7 @@
  *   CO_NARROW, CO_TOP, CO_HALF	struct tc_narrow's; CO_HALF may be left out
  *   CO_OFFSET		what makes x's bytes numbers from 0 on
  *   co_acc		a vector of sums of blocks
- *   co_factor_bits	a block's factor as the four bytes that are kept
+ *   co_kept, co_keep	four bytes, and a block's factor as such
  *   co_join		adds a block's sums, times its factor, to those
  */
 #ifndef R1_DEV_CPU_TC_COARSE_BODY_H
@@ -303,9 +303,9 @@ INLINE void co_pack_narrow(const struct tc_cols *c, const float *x, size_t i0,
 		for (i = 0; i < VEC_W; i++)
 			sq[i] = splat(0);
 		for (i = i0; i < i0 + lanes; i++) {
-			int32_t bits;
+			co_kept kept;
 
-			by[i - i0] = panel;
+			by[i - i0] = panel;	/* 0: the row becomes zeros */
 			if (panel)
 				continue;
 			if (row[i].narrow > 0) {
@@ -313,13 +313,13 @@ INLINE void co_pack_narrow(const struct tc_cols *c, const float *x, size_t i0,
 					+ i * c->d, &row[i]);
 				f[i - i0] = row[i].narrow / by[i - i0];
 			}
-			bits = co_factor_bits(by[i - i0]);
-			memcpy(factor + b * width + 2 * i, &bits, sizeof(bits));
+			kept = co_keep(by[i - i0]);
+			memcpy(factor + b * width + 2 * i, &kept, sizeof(kept));
 		}
 		for (k = 0; k < TC_BLOCK; k += 4 * VEC_W) {
 			/* chunks, or halves of one */
-			size_t at = c->wide + b + k / TC_CHUNK, second = at +
-				(k % TC_CHUNK + 2 * VEC_W) / TC_CHUNK;
+			size_t at = c->wide + b + k / TC_CHUNK;
+			size_t second = at + 2 * VEC_W / TC_CHUNK;
 
 			for (i = i0; i < i0 + VEC_W; i++)
 				r[i - i0] = i < n ? co_bytes(

@@ -7,7 +7,7 @@
 
 #define VEC_W 16
 #define CO_MR 14
-#define CO_NARROW 0.4
+#define CO_NARROW 0.4	/* AVX2's; no other was tried */
 #define CO_TOP 127
 #define CO_OFFSET 128
 #define CO_TABLE dev_cpu_tc_coarse_vnni
@@ -28,17 +28,10 @@
 #define co_widen(sum, p) \
 	((vi)_mm512_mullo_epi32((__m512i)(sum), (__m512i)(p)))
 
-/* A block's sums are exact in f32, and its factor any number. */
+/* A block's sums are exact in f32. */
 typedef vf co_acc;
-
-INLINE int32_t co_factor_bits(float f)
-{
-	int32_t bits;
-
-	memcpy(&bits, &f, sizeof(bits));
-	return bits;
-}
-
+typedef float co_kept;
+#define co_keep(f) (f)
 #define co_join(acc, sum, factor) ((vf)_mm512_fmadd_ps( \
 	_mm512_cvtepi32_ps((__m512i)(sum)), (__m512)(factor), (__m512)(acc)))
 

@@ -37,7 +37,7 @@ struct tc_cols {
 
 /* How a table holds narrow columns. */
 struct tc_narrow {
-	double share;		/* dev_cpu_tc_cols_choose; 0: it knows none */
+	double share;		/* dev_cpu_tc_cols_choose */
 	int byte, half;		/* an integer's largest size, and of half a */
 				/* block the norm, before rounding; 0: any */
 };

@@ -49,15 +49,8 @@ INLINE unsigned lanes_not_below(const vf *v, float bar)
 #define co_not_below(v, bar) lanes_not_below(&(v), bar)
 
 typedef vf co_acc;
-
-INLINE int32_t co_factor_bits(float f)
-{
-	int32_t bits;
-
-	memcpy(&bits, &f, sizeof(bits));
-	return bits;
-}
-
+typedef float co_kept;
+#define co_keep(f) (f)
 #define co_join(acc, sum, factor) \
 	((acc) + __builtin_convertvector(sum, vf) * (vf)(factor))
 
@@ -97,7 +90,8 @@ INLINE void co_narrow(vi sum[2], const int8_t *x, const vi w[2])
 }
 
 #define co_start(sum, q, offset) ({ \
-	vi a_ = (int32_t)((offset) * 0x01010101u) - (vi){ 0 }, w_ = (vi)(q), all_ = { 0 }; \
+	vi a_ = (int32_t)((offset) * 0x01010101u) - (vi){ 0 }; \
+	vi w_ = (vi)(q), all_ = { 0 }; \
 	add_quads(&all_, &a_, &w_); \
 	(sum) - all_; \
 })
