@@ -5,16 +5,43 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { ALIGN = 64 };	/* a cache line, and the widest vector */
+enum {
+	ALIGN = 64,		/* a cache line, and the widest vector */
+	HUGE = 2 << 20,		/* a huge page */
+	LARGE = 2 * HUGE	/* bytes for which they are asked */
+};
 
 int mem_mul(size_t a, size_t b, size_t *out, struct err *e)
 {
 	if (__builtin_mul_overflow(a, b, out))
 		return err_set(e, ERR_RANGE, "size %zu x %zu does not fit", a, b);
 	return 0;
+}
+
+/* bytes at a multiple of `align`, or NULL. */
+static void *aligned(size_t align, size_t bytes)
+{
+	void *p;
+
+	return posix_memalign(&p, align, bytes) == 0 ? p : NULL;
+}
+
+/* Rows of large matrices are visited in no order, so that with small pages most
+ * visits have to look up an address first. The end, if less than a huge page, stays
+ * in small ones. */
+static void *in_huge_pages(size_t bytes)
+{
+	void *p = aligned(HUGE, bytes);
+
+#ifdef MADV_HUGEPAGE
+	if (p)
+		(void)madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+	return p;
 }
 
 void *mem_scratch(size_t n, size_t size, struct err *e)
@@ -29,7 +56,7 @@ void *mem_scratch(size_t n, size_t size, struct err *e)
 		return NULL;
 	}
 	bytes = bytes ? (bytes + ALIGN - 1) / ALIGN * ALIGN : ALIGN;
-	p = aligned_alloc(ALIGN, bytes);
+	p = bytes < LARGE ? aligned(ALIGN, bytes) : in_huge_pages(bytes);
 	if (!p)
 		err_set(e, ERR_MEM, "out of memory: %zu bytes wanted", bytes);
 	return p;
