@@ -27,7 +27,8 @@ const struct dev_ops *dev_ops(const struct dev *d)
 
 void dev_set_precision(struct dev *d, const char *name)
 {
-	d->ops->precision(d, strcmp(name, "q8") == 0 ? DEV_Q8 : DEV_NEAR);
+	d->ops->precision(d, strcmp(name, "q8") == 0 ? DEV_Q8
+	                     : strcmp(name, "exact") == 0 ? DEV_EXACT : DEV_Q16);
 }
 
 struct par *dev_par(const struct dev *d)

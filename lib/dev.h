@@ -58,13 +58,16 @@ enum dev_precision {
 	DEV_NEAR,	/* 1e-5 of the product of the norms of a row of x and a
 			 * row of w: as every device starts */
 	DEV_EXACT,	/* what f32 sums are off by, at a price in speed */
+	DEV_Q16,	/* as DEV_NEAR, and within the same; weights stored in 4
+			 * bits may stay so, each 32 values of x being rounded to
+			 * 16, where that is faster */
 	DEV_Q8		/* as DEV_NEAR, but each 32 values of x may be rounded
 			 * to 8 bits (much as GGML's Q8_1) where that is
 			 * faster and weights are stored in 4 */
 };
 
-/* Their names, as options take them: f32 is DEV_NEAR. */
-#define DEV_PRECISIONS "f32|q8"
+/* Their names, as options take them: f32 is DEV_Q16, exact DEV_EXACT. */
+#define DEV_PRECISIONS "f32|q8|exact"
 
 struct dev_ops {
 	const char *name;

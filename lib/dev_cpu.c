@@ -124,7 +124,7 @@ static int cpu_as_stored(const struct dev *d, enum dtype t)
 {
 	const struct dev_cpu *c = (const struct dev_cpu *)d;
 
-	return c->precision == DEV_Q8 && c->q8 && !c->amx && dev_cpu_q8_type(t);
+	return dev_cpu_stored(c) && !c->amx && dev_cpu_q8_type(t);
 }
 
 static const struct dev_ops ops = {
@@ -176,6 +176,7 @@ void dev_cpu_limit(struct dev *d, int level)
 	c->amx = level > 2 && dev_cpu_amx_ready();
 	c->mm = dev_cpu_mm_level(level);
 	c->q8 = dev_cpu_q8_level(level);
+	c->q16 = dev_cpu_q16_level(level);
 	c->coarse = dev_cpu_tc_coarse_level(level);
 	for (c->vec = NULL; !c->vec; level--)
 		c->vec = vec_level(level > 2 ? 2 : level);

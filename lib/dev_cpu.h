@@ -21,7 +21,7 @@ struct dev_cpu {
 	int amx;		/* dev_cpu_amx.h may be used */
 	enum dev_precision precision;
 	const struct dev_cpu_mm *mm;	/* or NULL: BLAS instead */
-	const struct dev_cpu_q8 *q8;			/* or NULL */
+	const struct dev_cpu_q8 *q8, *q16;		/* or NULL */
 	const struct dev_cpu_tc_coarse *coarse;		/* likewise */
 	uint16_t *packed;	/* operands packed for one of them */
 	size_t packed_cap;
@@ -29,6 +29,13 @@ struct dev_cpu {
 	char **scratch;		/* one block per thread */
 	size_t scratch_bytes;	/* of each */
 };
+
+/* What multiplies weights as they are stored, with this precision; NULL: nothing. */
+static inline const struct dev_cpu_q8 *dev_cpu_stored(const struct dev_cpu *c)
+{
+	return c->precision == DEV_Q8 ? c->q8
+	     : c->precision == DEV_Q16 ? c->q16 : NULL;
+}
 
 /* Keeps the device's own loops at or below vec_level(level); 3 allows AMX too.
  * For tests and benchmarks; R1_ISA does it for users (dev_cpu.c). */

@@ -29,7 +29,7 @@ size_t dev_cpu_linear_cut(const struct linear *g, size_t most, size_t nr);
 size_t dev_cpu_linear_round(size_t values, size_t pieces, size_t piece,
                             size_t d_in);
 
-/* dev_cpu_q8.c: whether this call is one for rows of 8 bits, what it packs, in
+/* dev_cpu_q8.c: whether this call is one for rounded rows, what it packs, in
  * bytes, and the call. */
 int dev_cpu_q8_fits(const struct linear *g);
 size_t dev_cpu_q8_keeps(const struct linear *g);

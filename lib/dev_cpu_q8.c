@@ -1,5 +1,5 @@
 /*
- * Linear maps of rows rounded to 8 bits (dev_cpu_q8.h): packs x whole, weights
+ * Linear maps of rows rounded to 8 or 16 bits (dev_cpu_q8.h): packs x whole, weights
  * a round at a time, and multiplies tile by tile, as the f32 tiles of
  * dev_cpu_linear.c do.
  */
@@ -19,6 +19,12 @@ enum {
 	MAX_MR = 16, MAX_NR = 32	/* of any table */
 };
 
+#if defined(__x86_64__)
+#define Q8_TABLE(t) (&(t))
+#else
+#define Q8_TABLE(t) NULL
+#endif
+
 struct q8 {
 	struct linear g;
 	const struct dev_cpu_q8 *t;
@@ -34,24 +40,37 @@ struct q8 {
 	uint8_t *right;
 };
 
-const struct dev_cpu_q8 *dev_cpu_q8_level(int level)
+/* The table of two for this processor, or NULL. */
+static const struct dev_cpu_q8 *pick(int level, const struct dev_cpu_q8 *vnni,
+                                     const struct dev_cpu_q8 *avx2)
 {
 #if defined(__x86_64__)
 	if (level >= 2 && vec_level(2) &&
 	    __builtin_cpu_supports("avx512vnni"))
-		return &dev_cpu_q8_vnni;
+		return vnni;
 	if (level >= 1 && vec_level(1) && __builtin_cpu_supports("fma"))
-		return &dev_cpu_q8_avx2;
+		return avx2;
 #endif
 	(void)level;
 	return NULL;
+}
+
+const struct dev_cpu_q8 *dev_cpu_q8_level(int level)
+{
+	return pick(level, Q8_TABLE(dev_cpu_q8_vnni), Q8_TABLE(dev_cpu_q8_avx2));
+}
+
+const struct dev_cpu_q8 *dev_cpu_q16_level(int level)
+{
+	return pick(level, Q8_TABLE(dev_cpu_q16_vnni),
+	            Q8_TABLE(dev_cpu_q16_avx2));
 }
 
 int dev_cpu_q8_fits(const struct linear *g)
 {
 	size_t i;
 
-	if (!g->dev->q8 || g->dev->precision != DEV_Q8 || !g->d_in)
+	if (!dev_cpu_stored(g->dev) || !g->d_in)
 		return 0;
 	for (i = 0; i < g->count; i++)
 		if (!dev_cpu_q8_type(g->l[i].w->type))
@@ -67,7 +86,7 @@ static void left_range(void *ctx, size_t first, size_t count)
 	for (i = first; i < first + count; i++) {
 		n = a->g.n - i * mr;
 		a->t->pack_left(a->g.x + i * mr * d_in, d_in, n < mr ? n : mr,
-		                a->blocks, a->left + i * mr * d_in,
+		                a->blocks, a->left + i * mr * d_in * a->t->planes,
 		                a->left_scale + i * mr * a->blocks,
 		                a->left_unit + i * mr);
 	}
@@ -112,7 +131,8 @@ static void put_tile(const struct q8 *a, size_t group, size_t panel,
 		for (i = 0; from && i < m; i++)
 			memcpy(edge + i * nr, c + i * ldc, n * sizeof(*c));
 	}
-	a->t->tile(a->left + l * mr * Q8_BLOCK, a->left_scale + l * mr,
+	a->t->tile(a->left + l * mr * Q8_BLOCK * a->t->planes,
+	           a->left_scale + l * mr,
 	           a->right + r * nr * Q8_BLOCK, a->right_scale + r * nr * 2, k,
 	           from + k < a->blocks ? NULL : unit, to, ld, from > 0);
 	for (i = 0; to == edge && i < m; i++)
@@ -182,7 +202,7 @@ static void *cut(uint8_t **at, size_t bytes)
 
 static struct q8 cut_call(const struct linear *g)
 {
-	struct q8 a = { .g = *g, .t = g->dev->q8,
+	struct q8 a = { .g = *g, .t = dev_cpu_stored(g->dev),
 		.blocks = g->d_in / Q8_BLOCK };
 	size_t mr = a.t->mr;
 
@@ -195,13 +215,14 @@ static struct q8 cut_call(const struct linear *g)
 	return a;
 }
 
-/* Of packed operands: a byte a value, two floats a block, a unit a row of x; each
- * part rounded to 64. */
+/* Of packed operands: a byte a plane and value, two floats a block, a unit a row of
+ * x; each part rounded to 64. */
 static size_t packed_bytes(const struct q8 *a)
 {
 	size_t left = a->n_groups * a->t->mr, right = a->round * a->cols;
 
-	return (left + right) * (a->g.d_in + a->blocks * 2 * sizeof(float)) +
+	return (left * a->t->planes + right) * a->g.d_in +
+	       (left + right) * a->blocks * 2 * sizeof(float) +
 	       left * sizeof(float) + 5 * 64;
 }
 
@@ -224,7 +245,7 @@ int dev_cpu_q8_linear(const struct linear *g, struct err *e)
 	             sizeof(*c->packed) + 1, sizeof(*c->packed), e) < 0)
 		return -1;
 	at = (uint8_t *)c->packed;
-	a.left = cut(&at, left * d_in);
+	a.left = cut(&at, left * d_in * a.t->planes);
 	a.left_scale = cut(&at, left * a.blocks * sizeof(*a.left_scale));
 	a.left_unit = cut(&at, left * sizeof(float));
 	a.right = cut(&at, right * d_in);

@@ -4,6 +4,7 @@
  *
  *   TABLE	its name
  *   MR, NR	rows of a tile, and of a weight
+ *   PLANES	bytes of an integer of a row: 1 or 2
  *   put_p	puts a block's p where add_block wants it in a scale
  *
  * before, and add_block behind.
@@ -22,7 +23,9 @@
 
 enum {
 	QUADS = Q8_BLOCK / 4,
-	MAX_P = 32767, STEPS = 127 * MAX_P	/* of a row's largest */
+	LEFT_BYTES = PLANES * MR * Q8_BLOCK,	/* of a block */
+	MAX_Q = PLANES == 2 ? Q16_MAX : Q8_MAX,
+	MAX_P = 32767, STEPS = MAX_Q * MAX_P	/* of a row's largest */
 };
 
 /* The largest of 32 sizes, as bits: sizes of floats order as their bits do, those
@@ -73,13 +76,24 @@ INLINE struct row measure(const float *x, size_t blocks,
 	return (struct row){ STEPS / most, MAX_P / most };
 }
 
-/* A block of x as integers, and its scale, where its largest is. */
-INLINE __m256i round_block(const float *x, struct row row,
-                           struct dev_cpu_q8_scale *scale)
+INLINE int sum_of(const __m256i q[4])
 {
-	__m256i q[4], sums;
+	__m256i v = _mm256_add_epi32(_mm256_add_epi32(q[0], q[1]),
+	                             _mm256_add_epi32(q[2], q[3]));
+	__m128i s = _mm_add_epi32(_mm256_castsi256_si128(v),
+	                          _mm256_extracti128_si256(v, 1));
+
+	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+	return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
+/* A block of x as planes of bytes, the upper first, and its scale, where its largest
+ * is. */
+INLINE void round_block(const float *x, struct row row,
+                        struct dev_cpu_q8_scale *scale, __m256i plane[PLANES])
+{
+	__m256i q[4], upper[4];
 	__m256 factor;
-	__m128i s;
 	int p, i;
 
 	p = row.to_d > 0 ? (int)ceilf(scale->sum * row.to_p) : 1;
@@ -89,44 +103,54 @@ INLINE __m256i round_block(const float *x, struct row row,
 	for (i = 0; i < 4; i++)
 		q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(
 			x + 8 * i), factor));
-	q[0] = to_bytes(q);
-	sums = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1),
-	                                              q[0]),
-	                         _mm256_set1_epi16(1));
-	s = _mm_add_epi32(_mm256_castsi256_si128(sums),
-	                  _mm256_extracti128_si256(sums, 1));
-	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
 	put_p(scale, p);
-	scale->sum = (float)(p * _mm_cvtsi128_si32(s));
-	return q[0];
+	scale->sum = (float)p * (float)sum_of(q);
+	if (PLANES == 2) {
+#pragma GCC unroll 4
+		for (i = 0; i < 4; i++) {
+			upper[i] = _mm256_srai_epi32(_mm256_add_epi32(q[i],
+				_mm256_set1_epi32(128)), 8);
+			q[i] = _mm256_sub_epi32(q[i],
+				_mm256_slli_epi32(upper[i], 8));
+		}
+		plane[0] = to_bytes(upper);
+	}
+	plane[PLANES - 1] = to_bytes(q);
 }
 
 static void pack_left(const float *x, size_t ld, size_t n, size_t blocks,
                       int8_t *out, struct dev_cpu_q8_scale *scale, float *unit)
 {
 	struct row row[MR];
-	vf r[8] = { 0 };
+	__m256i plane[PLANES];
+	vf r[PLANES][8] = { 0 };
 	size_t b, i0, i, lanes;
+	int h;
 
 	for (i = 0; i < n; i++)
 		row[i] = measure(x + i * ld, blocks, scale + i, unit + i);
 	for (; i < MR; i++)
 		unit[i] = 0;
-	for (b = 0; b < blocks; b++, out += MR * Q8_BLOCK, scale += MR)
+	for (b = 0; b < blocks; b++, out += LEFT_BYTES, scale += MR)
 		for (i0 = 0; i0 < MR; i0 += 8) {
 			lanes = MR - i0 < 8 ? MR - i0 : 8;
-			for (i = i0; i < i0 + lanes && i < n; i++)
-				r[i - i0] = (vf)round_block(x + i * ld + b *
-					Q8_BLOCK, row[i], scale + i);
-			for (; i < i0 + lanes; i++) {
-				r[i - i0] = splat(0);
-				scale[i] = (struct dev_cpu_q8_scale){ 0 };
+			for (i = i0; i < i0 + lanes; i++) {
+				if (i < n)
+					round_block(x + i * ld + b * Q8_BLOCK,
+					            row[i], scale + i, plane);
+				else
+					scale[i] = (struct dev_cpu_q8_scale){
+						0 };
+				for (h = 0; h < PLANES; h++)
+					r[h][i - i0] = i < n ? (vf)plane[h]
+					                     : splat(0);
 			}
-			flip(r);
-			for (i = 0; i < QUADS; i++)
-				memcpy(out + (i * MR + i0) * 4, &r[i],
-				       4 * lanes);
+			for (h = 0; h < PLANES; h++) {
+				flip(r[h]);
+				for (i = 0; i < QUADS; i++)
+					memcpy(out + (i * PLANES * MR + h * MR
+					       + i0) * 4, &r[h][i], 4 * lanes);
+			}
 		}
 }
 
@@ -195,7 +219,7 @@ static void tile(const int8_t *left, const struct dev_cpu_q8_scale *left_scale,
 	}
 	for (; blocks; blocks--) {
 		add_block(left, left_scale, right, right_scale, out);
-		left += MR * Q8_BLOCK;
+		left += LEFT_BYTES;
 		left_scale += MR;
 		right += NR * Q8_BLOCK;
 		right_scale += 2 * NR;
@@ -210,7 +234,9 @@ static void tile(const int8_t *left, const struct dev_cpu_q8_scale *left_scale,
 	}
 }
 
-const struct dev_cpu_q8 TABLE = { MR, NR, pack_left, pack_right, tile };
+const struct dev_cpu_q8 TABLE = {
+	MR, NR, PLANES, pack_left, pack_right, tile
+};
 
 #endif
 #endif

@@ -7,7 +7,10 @@
 typedef int32_t wi __attribute__((vector_size(64)));
 typedef float wf __attribute__((vector_size(64)));
 
+#ifndef TABLE
 #define TABLE dev_cpu_q8_vnni
+#define PLANES 1
+#endif
 #define wide_one(p) \
 	((wi)_mm512_set1_epi32(*(const int32_t *)(const void *)(p)))
 #define wide_dot(sum, w, x) ((wi)_mm512_dpbusd_epi32((__m512i)(sum), \

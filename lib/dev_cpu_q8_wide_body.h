@@ -1,10 +1,11 @@
 /*
  * dev_cpu_q8_wide_body: a table of dev_cpu_q8 for processors that add products
- * of four bytes to 32 bits: tiles of 12 x 32, 24 sums in 32 registers. Sums need no
- * more care than that, and are floats before p multiplies them: both are below
- * 2^24, so that what is rounded is the same product. A file defines first
+ * of four bytes to 32 bits: tiles of 12 x 32, 24 sums in 32 registers, or of 6 x 32
+ * with two planes. Sums need no more care than that, and are floats before p
+ * multiplies them: both are below 2^24, so that what is rounded is the same product.
+ * A file defines first
  *
- *   TABLE	its name
+ *   TABLE, PLANES	dev_cpu_q8_body.h
  *   wi, wf	vectors of 16 integers and floats
  *   wide_one	four bytes in every lane
  *   wide_dot	sums plus products of bytes: those of w from 0 on
@@ -18,7 +19,7 @@
 #ifdef TABLE
 
 #define VEC_W 8			/* of the packing, and of a tile's ends */
-enum { MR = 12, NR = 32 };
+enum { ROWS = 12, MR = ROWS / PLANES, NR = 32 };
 #define put_p(scale, value) ((scale)->p.one = (float)(value))
 #include "dev_cpu_q8_body.h"
 
@@ -29,8 +30,14 @@ typedef int32_t wi_mem __attribute__((vector_size(4 * WIDE), aligned(4),
 typedef float wf_mem __attribute__((vector_size(4 * WIDE), aligned(4),
                                     may_alias));
 
+/* A row's sums of a block: of 16 bits below 32 32639 15 < 2^24, too. */
+INLINE wi row_sum(wi sum[ROWS][2], int i, int j)
+{
+	return PLANES == 2 ? sum[i][j] * 256 + sum[i + ROWS - MR][j] : sum[i][j];
+}
+
 /* Adds a block's sums, scaled, to `out`. */
-INLINE void add_sums(wi sum[MR][2], const struct dev_cpu_q8_scale *left,
+INLINE void add_sums(wi sum[ROWS][2], const struct dev_cpu_q8_scale *left,
                      const float *right, float out[MR][NR])
 {
 	wide_all
@@ -42,7 +49,7 @@ INLINE void add_sums(wi sum[MR][2], const struct dev_cpu_q8_scale *left,
 			wf *o = (wf *)(void *)&out[i][j];
 			wf s = *(const wf_mem *)(right + j);
 			wf m = *(const wf_mem *)(right + NR + j);
-			wf f = wide_float(sum[i][j / WIDE]) * p;
+			wf f = wide_float(row_sum(sum, i, j / WIDE)) * p;
 
 			f = wide_fma(f, s, *o);
 			*o = wide_fma(m, q, f);
@@ -56,11 +63,11 @@ INLINE void add_block(const int8_t *left, const struct dev_cpu_q8_scale *scale,
                       const uint8_t *right, const float *right_scale,
                       float out[MR][NR])
 {
-	wi sum[MR][2];
+	wi sum[ROWS][2];
 	int i, j;
 
 	wide_all
-	for (i = 0; i < MR; i++)
+	for (i = 0; i < ROWS; i++)
 		sum[i][0] = sum[i][1] = (wi){ 0 };
 	wide_all
 	for (j = 0; j < QUADS; j++) {
@@ -71,8 +78,8 @@ INLINE void add_block(const int8_t *left, const struct dev_cpu_q8_scale *scale,
 		};
 
 		wide_all
-		for (i = 0; i < MR; i++) {
-			wi x = wide_one(left + (j * MR + i) * 4);
+		for (i = 0; i < ROWS; i++) {
+			wi x = wide_one(left + (j * ROWS + i) * 4);
 
 			sum[i][0] = wide_dot(sum[i][0], w[0], x);
 			sum[i][1] = wide_dot(sum[i][1], w[1], x);

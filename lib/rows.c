@@ -68,10 +68,12 @@ static size_t behind(const struct rows *r, size_t n)
 }
 
 /* What a run's input says of a precision that is not as ever. */
-static const char *in_q8(const struct rows *r)
+static const char *precision(const struct rows *r)
 {
-	return r->o->precision && strcmp(r->o->precision, "q8") == 0
-	       ? " in q8" : "";
+	const char *p = r->o->precision;
+
+	return p && strcmp(p, "q8") == 0 ? " in q8"
+	     : p && strcmp(p, "exact") == 0 ? " in exact f32" : "";
 }
 
 /* ---- stored activations --------------------------------------------------- */
@@ -189,7 +191,7 @@ static int open_stored(struct rows *r, struct stream_in *in, struct err *e)
 	r->n_layers = n;
 	snprintf(r->input, sizeof(r->input), "acts/1 of model %s in %s%s, "
 	         "site %s, skip %zu", r->head.model,
-	         dtype_name(r->head.dtype), in_q8(r), r->head.site,
+	         dtype_name(r->head.dtype), precision(r), r->head.site,
 	         r->o->skip);
 	r->d_in = r->head.d_in;
 	r->d_out = r->head.d_out;
@@ -303,7 +305,7 @@ static int open_fused(struct rows *r, struct stream_in *in, struct err *e)
 	snprintf(r->input, sizeof(r->input), "tokens/1 of tokenizer %s through "
 	         "model %s by %zu%s, site %s, skip %zu",
 	         r->thead.tokenizer[0] ? r->thead.tokenizer : "unknown",
-	         c->fingerprint, r->room, in_q8(r), REC_SITE_MLP, r->o->skip);
+	         c->fingerprint, r->room, precision(r), REC_SITE_MLP, r->o->skip);
 	r->d_in = r->d_out = c->d_model;
 	if (!(r->pass = model_run_new(r->model, r->room, e)) ||
 	    !(r->ids = mem_array(r->room, sizeof(*r->ids), e)) ||

@@ -1,4 +1,4 @@
-/* The table of dev_cpu_q8 for AVX-512 with VNNI, its instructions written out, for
+/* A table of dev_cpu_q8 for AVX-512 with VNNI, its instructions written out, for
  * processors that have AVX2 alone (what packs is AVX2's own). */
 #ifndef R1_TESTS_Q8_CASES_H
 #define R1_TESTS_Q8_CASES_H
@@ -45,7 +45,7 @@ static inline wi wide_one(const void *p)
 
 #define wide_float(v) __builtin_convertvector(v, wf)
 #define wide_all
-#define TABLE wide_table
+#define TABLE wide_table	/* of PLANES */
 extern const struct dev_cpu_q8 wide_table;
 #include "dev_cpu_q8_wide_body.h"
 #pragma GCC pop_options

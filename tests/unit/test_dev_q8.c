@@ -1,5 +1,9 @@
 /* linear under DEV_Q8: equal to the formula of dev_cpu_q8.h to the bit by each
- * table, near the product of f32, whatever shapes and values. */
+ * table, near the product of f32, whatever shapes and values. test_dev_q16.c does
+ * the same with PLANES 2 under DEV_Q16. */
+#ifndef PLANES
+#define PLANES 1
+#endif
 #define DEV_THREADS 1, 2, 3
 #include "dev_cases.h"
 
@@ -10,9 +14,14 @@
 #include "dev_cpu.h"
 #include "q8_cases.h"
 
-enum { B = Q8_BLOCK };
+enum {
+	B = Q8_BLOCK,
+	TOP = PLANES == 2 ? Q16_MAX : Q8_MAX
+};
 
-static void set_q8(enum dev_precision p)
+static const enum dev_precision rounded = PLANES == 2 ? DEV_Q16 : DEV_Q8;
+
+static void set(enum dev_precision p)
 {
 	int i;
 
@@ -20,11 +29,27 @@ static void set_q8(enum dev_precision p)
 		dev_ops(devs[i])->precision(devs[i], p);
 }
 
-/* Has the devices take the processor's own table, or that of more than it may
- * have; 0 where it can't. */
-static int take_table(int wide)
+enum { T_OWN, T_AVX2, T_WIDE, N_TABLES };
+
+/* The processor's own table, AVX2's, or that of more than it may have. */
+static const struct dev_cpu_q8 *table(int which)
 {
-	const struct dev_cpu_q8 *t = dev_cpu_q8_level(3);
+	const struct dev_cpu_q8 *t = PLANES == 2 ? dev_cpu_q16_level(3)
+	                                         : dev_cpu_q8_level(3);
+
+	if (which == T_OWN || !t)
+		return t;
+#if defined(__x86_64__)
+	if (which == T_WIDE)
+		return &wide_table;
+#endif
+	return PLANES == 2 ? dev_cpu_q16_level(1) : dev_cpu_q8_level(1);
+}
+
+/* Has the devices take it; 0 where they can't. */
+static int take_table(int which)
+{
+	const struct dev_cpu_q8 *t = table(which);
 	int i;
 
 	for (i = 0; i < N_DEVS; i++) {
@@ -32,16 +57,14 @@ static int take_table(int wide)
 
 		if (!t || c->amx)
 			return 0;
-#if defined(__x86_64__)
-		c->q8 = wide ? &wide_table : t;
-#endif
+		*(PLANES == 2 ? &c->q16 : &c->q8) = t;
 	}
 	return 1;
 }
 
-static int have_q8(void)
+static int have_table(void)
 {
-	return take_table(0);
+	return take_table(T_OWN);
 }
 
 /* [d_out, d_in] of a 4-bit type from noise; its values in *f32. */
@@ -97,7 +120,7 @@ static void block_of(const struct tensor *w, size_t row, size_t block,
 }
 
 /* dev_cpu_q8.h's formula, and how far it may be from the f32 product: half a
- * step of x's times the weights' sizes. */
+ * step of x's times the weights' sizes, and with 16 bits what f32 rounds, too. */
 static float formula(const float *x, const struct tensor *w, size_t row,
                      float bias, const float *f32, double *off)
 {
@@ -116,18 +139,20 @@ static float formula(const float *x, const struct tensor *w, size_t row,
 			top = fmaxf(top, fabsf(x[j]));
 		p = fminf(fmaxf(ceilf(top * (32767 / most)), 1), 32767);
 		for (j = 0; j < B; j++) {
-			int q = (int)rintf(x[j] * (127 * 32767 / most / p));
+			int q = (int)rintf(x[j] * (TOP * 32767 / most / p));
 
-			assert_in_range(abs(q), 0, 127);
+			assert_in_range(abs(q), 0, TOP);
 			dot += q * u[j];
 			sum += q;
-			*off += 0.51 * (top / 127 + most / (127 * 32767)) *
+			*off += 0.51 * (top / TOP + most / (TOP * 32767)) *
 				fabs(f32[row * w->shape[1] + b * B + j]);
+			if (PLANES == 2)
+				*off += 0x1p-22 * fabs(x[j]) *
+					((double)s * u[j] + fabs(m));
 		}
-		out = fmaf(m, (float)((int)p * sum),
-		           fmaf((float)((int)p * dot), s, out));
+		out = fmaf(m, p * (float)sum, fmaf(p * (float)dot, s, out));
 	}
-	return out * (most / (127 * 32767)) + bias;
+	return out * (most / (TOP * 32767)) + bias;
 }
 
 static void check_case(enum dtype type, size_t n, size_t d_out, size_t d_in,
@@ -150,6 +175,7 @@ static void check_case(enum dtype type, size_t n, size_t d_out, size_t d_in,
 		for (i = 0; i < n; i++)
 			for (j = 0; j < d_out; j++) {
 				double off, near = l.bias ? bias[j] : 0;
+				double x_sq = 0, w_sq = 0;
 				float want = formula(x + i * d_in, &w, j,
 					l.bias ? bias[j] : 0, f32, &off);
 
@@ -157,11 +183,19 @@ static void check_case(enum dtype type, size_t n, size_t d_out, size_t d_in,
 				                    &want, sizeof(want));
 				if (t > 0)
 					continue;
-				for (k = 0; k < d_in; k++)
-					near += (double)x[i * d_in + k] *
-						f32[j * d_in + k];
+				for (k = 0; k < d_in; k++) {
+					double a = x[i * d_in + k];
+					double b = f32[j * d_in + k];
+
+					near += a * b;
+					x_sq += a * a;
+					w_sq += b * b;
+				}
 				assert_true(fabs(near - want) <=
 				            off * (1 + 1e-4) + 1e-6);
+				/* what DEV_NEAR promises */
+				assert_true(PLANES == 1 || fabs(near - want) <=
+				            1e-5 * sqrt(x_sq * w_sq) + 1e-6);
 			}
 	}
 	mem_free(out);
@@ -180,20 +214,20 @@ static void products_are_the_formula(void **state)
 		{ 401, 20, 64 }
 	};
 	size_t i;
-	int wide;
+	int which;
 
 	(void)state;
-	for (wide = 0; wide < 2; wide++) {
-		if (!take_table(wide))
+	for (which = 0; which < N_TABLES; which++) {
+		if (!take_table(which))
 			skip();
-		set_q8(DEV_Q8);
+		set(rounded);
 		for (i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
 			check_case(DT_Q4_1, sizes[i][0], sizes[i][1],
 			           sizes[i][2], 1);
 			check_case(DT_Q4_0, sizes[i][0], sizes[i][1],
 			           sizes[i][2], 1000);
 		}
-		set_q8(DEV_NEAR);
+		set(DEV_NEAR);
 	}
 }
 
@@ -207,7 +241,7 @@ static void the_largest_sums_fit(void **state)
 	uint8_t *raw = (uint8_t *)w.data;
 	double off;
 	size_t i;
-	int wide;
+	int which;
 
 	(void)state;
 	for (i = 0; i < w.n_bytes; i++)
@@ -215,13 +249,13 @@ static void the_largest_sums_fit(void **state)
 			raw[i] = 255;
 	for (i = 0; i < N * IN; i++)
 		x[i] = i / IN % 2 ? -2.5f : 2.5f;
-	for (wide = 0; wide < 2; wide++) {
-		if (!take_table(wide))
+	for (which = 0; which < N_TABLES; which++) {
+		if (!take_table(which))
 			skip();
-		set_q8(DEV_Q8);
+		set(rounded);
 		assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, N, &l, 1,
 		                                          &e), 0);
-		set_q8(DEV_NEAR);
+		set(DEV_NEAR);
 		for (i = 0; i < N; i++) {
 			float want = formula(x + i * IN, &w, 0, 0, f32, &off);
 
@@ -242,7 +276,7 @@ static void rows_without_numbers_stay_alone(void **state)
 	size_t i, j;
 
 	(void)state;
-	if (!have_q8())
+	if (!have_table())
 		skip();
 	x[2 * IN + 40] = NAN;
 	x[4 * IN + 95] = -INFINITY;
@@ -251,9 +285,9 @@ static void rows_without_numbers_stay_alone(void **state)
 		x[6 * IN + j] *= 0x1p-130f;
 		x[7 * IN + j] *= 0x1p100f;
 	}
-	set_q8(DEV_Q8);
+	set(rounded);
 	assert_int_equal(dev_ops(devs[0])->linear(devs[0], x, N, &l, 1, &e), 0);
-	set_q8(DEV_NEAR);
+	set(DEV_NEAR);
 	for (i = 0; i < N; i++)
 		for (j = 0; j < OUT; j++) {
 			if (i == 2 || i == 4)
@@ -270,7 +304,7 @@ static void rows_without_numbers_stay_alone(void **state)
 	mem_free(x);
 }
 
-/* Two weights in one call under DEV_Q8 equal each by itself under p. */
+/* Two weights in one call, rounded, equal each by itself under p. */
 static void pair_is_each(const struct tensor *a, const struct tensor *b,
                          const float *x, size_t n, enum dev_precision p)
 {
@@ -283,9 +317,9 @@ static void pair_is_each(const struct tensor *a, const struct tensor *b,
 		both[i] = noise(n * w[i]->shape[0], 5);
 		l[i] = (struct dev_linear) { w[i], NULL, both[i] };
 	}
-	set_q8(DEV_Q8);
+	set(rounded);
 	assert_int_equal(dev_ops(devs[1])->linear(devs[1], x, n, l, 2, &e), 0);
-	set_q8(p);
+	set(p);
 	for (i = 0; i < 2; i++) {
 		alone = l[i].out = noise(n * w[i]->shape[0], 6);
 		assert_int_equal(dev_ops(devs[2])->linear(devs[2], x, n, &l[i],
@@ -295,7 +329,7 @@ static void pair_is_each(const struct tensor *a, const struct tensor *b,
 		mem_free(alone);
 		mem_free(both[i]);
 	}
-	set_q8(DEV_NEAR);
+	set(DEV_NEAR);
 }
 
 /* Several weights at once; with one of another type none is rounded; few rows
@@ -312,16 +346,16 @@ static void what_is_rounded(void **state)
 	size_t i, few;
 
 	(void)state;
-	if (!have_q8())
+	if (!have_table())
 		skip();
 	w[2].data = f[2] = noise(C * IN, 4);
-	pair_is_each(&w[0], &w[1], x, N, DEV_Q8);
+	pair_is_each(&w[0], &w[1], x, N, rounded);
 	pair_is_each(&w[1], &w[2], x, N, DEV_NEAR);
 	for (i = 0; i < 2; i++)
 		out[i] = noise(N * A, 5);
 	for (few = 1; few <= 5; few++) {
 		for (i = 0; i < 2; i++) {
-			set_q8(i ? DEV_NEAR : DEV_Q8);
+			set(i ? DEV_NEAR : rounded);
 			l.out = out[i];
 			assert_int_equal(dev_ops(devs[0])->linear(devs[0], x,
 				few, &l, 1, &e), 0);
@@ -329,10 +363,13 @@ static void what_is_rounded(void **state)
 		assert_int_equal(memcmp(out[0], out[1], few * A *
 		                        sizeof(float)) == 0, few < 5);
 	}
-	set_q8(DEV_Q8);
+	dev_set_precision(devs[0], PLANES == 2 ? "f32" : "q8");
+	assert_int_equal(dev_ops(devs[0])->precision(devs[0], rounded), rounded);
 	assert_true(dev_ops(devs[0])->as_stored(devs[0], DT_Q4_1));
 	assert_false(dev_ops(devs[0])->as_stored(devs[0], DT_Q8_0));
-	set_q8(DEV_NEAR);
+	dev_set_precision(devs[0], "exact");
+	assert_int_equal(dev_ops(devs[0])->precision(devs[0], DEV_NEAR), DEV_EXACT);
+	set(DEV_NEAR);
 	assert_false(dev_ops(devs[0])->as_stored(devs[0], DT_Q4_1));
 	for (i = 0; i < 2; i++) {
 		mem_free(out[i]);
