@@ -19,6 +19,7 @@ enum {
 	MAX_MR = 16, MAX_NR = 32	/* of any table */
 };
 
+/* Elsewhere there are none. */
 #if defined(__x86_64__)
 #define Q8_TABLE(t) (&(t))
 #else

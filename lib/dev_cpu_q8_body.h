@@ -76,6 +76,7 @@ INLINE struct row measure(const float *x, size_t blocks,
 	return (struct row){ STEPS / most, MAX_P / most };
 }
 
+/* The sum of 32 integers (of a row that is no number, anything). */
 INLINE int sum_of(const __m256i q[4])
 {
 	__m256i v = _mm256_add_epi32(_mm256_add_epi32(q[0], q[1]),
