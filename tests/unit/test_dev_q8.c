@@ -31,19 +31,19 @@ static void set(enum dev_precision p)
 
 enum { T_OWN, T_AVX2, T_WIDE, N_TABLES };
 
+static const struct dev_cpu_q8 *table_of_level(int level)
+{
+	return PLANES == 2 ? dev_cpu_q16_level(level) : dev_cpu_q8_level(level);
+}
+
 /* The processor's own table, AVX2's, or that of more than it may have. */
 static const struct dev_cpu_q8 *table(int which)
 {
-	const struct dev_cpu_q8 *t = PLANES == 2 ? dev_cpu_q16_level(3)
-	                                         : dev_cpu_q8_level(3);
-
-	if (which == T_OWN || !t)
-		return t;
 #if defined(__x86_64__)
-	if (which == T_WIDE)
+	if (which == T_WIDE && table_of_level(3))
 		return &wide_table;
 #endif
-	return PLANES == 2 ? dev_cpu_q16_level(1) : dev_cpu_q8_level(1);
+	return table_of_level(which == T_OWN ? 3 : 1);
 }
 
 /* Has the devices take it; 0 where they can't. */
