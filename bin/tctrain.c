@@ -17,7 +17,7 @@ struct opts {
 	double l0_weight, bandwidth, raise, lr, decay, auxk_alpha, ridge, outlier;
 	double row_norm, near, dec_rate, end_ridge;
 	int64_t k_anneal, warmup, batch, tokens, expansion, latents, k, resample, dead_tokens;
-	int64_t start_tokens, end_tokens, skip, save_every, log_every, forward, ctx;
+	int64_t start_tokens, end_tokens, skip, skip_every, save_every, log_every, forward, ctx;
 	int no_skip, sae, multi_topk, normalize_decoder, resume, keep_state;
 	int plan, json;
 };
@@ -64,6 +64,8 @@ static const struct cli_opt options[] = {
 	         "recipe's"),
 	CLI_FLAG(0, "no-skip", struct opts, no_skip,
 	         "without a linear skip connection"),
+	CLI_LONG(0, "skip-every", struct opts, skip_every, "N", 0, 1e6, "0",
+	         "learn it from every N-th token of a step; 0: the recipe's"),
 	CLI_FLAG(0, "sae", struct opts, sae,
 	         "autoencoder of the MLP's output in place of a transcoder"),
 	CLI_REAL(0, "auxk-alpha", struct opts, auxk_alpha, "R", 0, 1e3, "0",
@@ -186,6 +188,8 @@ static void train_config(const struct opts *o, const struct cli_common *c,
 	              ? 0 : train_default_end_tokens(t);
 	t->end_ridge = o->end_ridge >= 0 ? o->end_ridge
 	             : train_default_end_ridge(t);
+	t->skip_every = o->skip_every ? (size_t)o->skip_every
+	              : train_default_skip_every(t);
 	t->lr = o->lr > 0 ? o->lr : train_default_lr(t);
 	if (t->start_tokens < t->batch)
 		t->start_tokens = t->batch;

@@ -86,9 +86,9 @@ size_t dev_cpu_tc_encode_keeps(struct dev *d, size_t n, size_t d_in,
 int dev_cpu_tc_skip_add(struct dev *d, const float *x, size_t n, size_t d_in,
                         const float *w, size_t d_out, float *out,
                         struct err *e);
-int dev_cpu_tc_skip_grad(struct dev *d, const float *g, size_t n, size_t d_out,
-                         const float *x, size_t d_in, int add, float *out,
-                         struct err *e);
+int dev_cpu_tc_skip_grad(struct dev *d, const float *g, size_t n, size_t every,
+                         size_t d_out, const float *x, size_t d_in, int add,
+                         float *out, struct err *e);
 size_t dev_cpu_tc_skip_keeps(struct dev *d, size_t n, size_t d_in,
                              size_t d_out);
 /* dev_cpu_tc_step.c */

@@ -18,6 +18,7 @@ enum {
 /* One of the two, packed as groups or as panels. */
 struct operand {
 	const float *v;		/* [n, k], or as columns [k, n] */
+	size_t ld;		/* from row to row */
 	size_t n, width, groups;
 	int8_t *packed;
 	float *scale;
@@ -53,7 +54,7 @@ static void measure(void *ctx, size_t item, int thread)
 	size_t r = i * TC_BLOCK, left = s->length - r;
 
 	(void)thread;
-	s->table->measure_columns(o->v + (s->first + r) * o->n, o->n,
+	s->table->measure_columns(o->v + (s->first + r) * o->ld, o->ld,
 	                          left < TC_BLOCK ? left : TC_BLOCK, o->n,
 	                          o->unit + at, o->sq + at);
 }
@@ -71,12 +72,12 @@ static void pack(void *ctx, size_t item, int thread)
 
 	(void)thread;
 	if (s->columns)
-		s->table->pack_columns(o->v + s->first * o->n + i, o->n,
+		s->table->pack_columns(o->v + s->first * o->ld + i, o->ld,
 		                       s->length, n, o->unit + i, o->sq + i,
 		                       o->groups * o->width, b, out,
 		                       o->scale + i);
 	else
-		s->table->pack_rows(o->v + i * s->k + s->first, s->k,
+		s->table->pack_rows(o->v + i * o->ld + s->first, o->ld,
 		                    s->length, n, b, out, o->scale + i);
 }
 
@@ -172,9 +173,10 @@ int dev_cpu_tc_skip_add(struct dev *d, const float *x, size_t n, size_t d_in,
                         struct err *e)
 {
 	struct dev_cpu *c = (struct dev_cpu *)d;
-	struct skip s = { .dev = c, .table = c->coarse, .a = { .v = x, .n = n },
-	                  .b = { .v = w, .n = d_out }, .k = d_in, .out = out,
-	                  .add = 1 };
+	struct skip s = { .dev = c, .table = c->coarse,
+	                  .a = { .v = x, .ld = d_in, .n = n },
+	                  .b = { .v = w, .ld = d_in, .n = d_out },
+	                  .k = d_in, .out = out, .add = 1 };
 	int rc = in_integers(&s, e);
 
 	return rc != 0 ? (rc > 0 ? 0 : -1)
@@ -182,18 +184,20 @@ int dev_cpu_tc_skip_add(struct dev *d, const float *x, size_t n, size_t d_in,
 	                      out, d_out, e);
 }
 
-int dev_cpu_tc_skip_grad(struct dev *d, const float *g, size_t n, size_t d_out,
-                         const float *x, size_t d_in, int add, float *out,
-                         struct err *e)
+int dev_cpu_tc_skip_grad(struct dev *d, const float *g, size_t n, size_t every,
+                         size_t d_out, const float *x, size_t d_in, int add,
+                         float *out, struct err *e)
 {
 	struct dev_cpu *c = (struct dev_cpu *)d;
-	struct skip s = { .dev = c, .table = c->coarse, .a = { .v = g,
-	                  .n = d_out }, .b = { .v = x, .n = d_in }, .columns = 1,
-	                  .k = n, .out = out, .add = add };
+	size_t ld_g = every * d_out, ld_x = every * d_in;
+	struct skip s = { .dev = c, .table = c->coarse,
+	                  .a = { .v = g, .ld = ld_g, .n = d_out },
+	                  .b = { .v = x, .ld = ld_x, .n = d_in },
+	                  .columns = 1, .k = n, .out = out, .add = add };
 	int rc = in_integers(&s, e);
 
 	return rc != 0 ? (rc > 0 ? 0 : -1)
-	       : dev_cpu_gemm(d, 1, 0, d_out, d_in, n, 1, g, d_out, x, d_in,
+	       : dev_cpu_gemm(d, 1, 0, d_out, d_in, n, 1, g, ld_g, x, ld_x,
 	                      add, out, d_in, e);
 }
 

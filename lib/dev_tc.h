@@ -121,11 +121,12 @@ struct dev_tc_ops {
 	int (*skip_add)(struct dev *d, const float *x, size_t n, size_t d_in,
 	                const float *w, size_t d_out, float *out, struct err *e);
 
-	/* Its gradient: out[d_out, d_in] = g^T x, or with add += it, g [n,
-	 * d_out], x [n, d_in]; rounding as above, by columns. */
-	int (*skip_grad)(struct dev *d, const float *g, size_t n, size_t d_out,
-	                 const float *x, size_t d_in, int add, float *out,
-	                 struct err *e);
+	/* Its gradient: out[d_out, d_in] = g^T x, or with add += it, of n
+	 * rows that lie `every` rows apart: 0, every, ... of g [, d_out] and x
+	 * [, d_in]; rounding as above, by columns. */
+	int (*skip_grad)(struct dev *d, const float *g, size_t n, size_t every,
+	                 size_t d_out, const float *x, size_t d_in, int add,
+	                 float *out, struct err *e);
 
 	/* Bytes that the device keeps for packed operands after both. */
 	size_t (*skip_keeps)(struct dev *d, size_t n, size_t d_in,

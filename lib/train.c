@@ -17,6 +17,16 @@ double train_default_lr(const struct train_cfg *c)
 	return c->dec_rate > 0 ? 2e-3 : 1e-3;
 }
 
+size_t train_default_skip_every(const struct train_cfg *c)
+{
+	enum { MOST = 4, ROWS = 128 };
+	size_t every = c->batch / ROWS;
+
+	if (!c->end_tokens || every < 1)
+		return 1;
+	return every < MOST ? every : MOST;
+}
+
 enum { WHOLE_RUN = 131072, WINDOW = 32768 };
 
 size_t train_default_end_tokens(const struct train_cfg *c)

@@ -91,6 +91,9 @@ struct train_cfg {
 	double dec_rate;	/* r1: of the decoder's normalised steps; rises
 				 * as the learning rate does, falls as its root;
 				 * 0: the optimiser's steps */
+	size_t skip_every;	/* the skip connection's gradient is of every
+				 * so manieth row of a batch, another one first
+				 * in each step; 0, 1: of all */
 	double near;		/* r1: share of their directions that is a start
 				 * row's, the rest random */
 	double outlier;		/* 0: none left out */
@@ -105,6 +108,9 @@ struct train_cfg {
 /* lr of recipe and rule for this width: r1 2e-3, 1e-3 without normalised steps
  * (signum: sparsify's); sparsify 2e-4 (Adam) or 5e-3 (signum) / sqrt(n_latents / 16384). */
 double train_default_lr(const struct train_cfg *c);
+/* 4 where the end solves the skip connection anew, less where fewer than 128 rows
+ * of a batch would be left; else 1 (r1-training(7)). */
+size_t train_default_skip_every(const struct train_cfg *c);
 /* Rows that the end sees: all of a run of at most 131,072, which is what memory
  * is for; of longer ones, or of unknown length, the last 32,768. */
 size_t train_default_end_tokens(const struct train_cfg *c);

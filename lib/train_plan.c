@@ -122,7 +122,7 @@ static double add_run(const struct train_plan_in *in,
 	const struct tc_cfg *t = &c->tc;
 	double d = t->d_in, e = t->d_out, lat = t->n_latents;
 	double k = t->k * (t->multi_topk ? 5.0 : 1.0), b = (double)c->batch;
-	double rows = (double)c->start_tokens, word = h->half ? 2 : 4;
+	double rows, word = h->half ? 2 : 4;
 	double steps = (double)c->n_steps * n_layers;
 	double matmul = h->peak * h->matmul, encode = h->peak * h->encode;
 	double stream = h->bandwidth * h->stream;
@@ -135,8 +135,9 @@ static double add_run(const struct train_plan_in *in,
 	if (h->half)
 		s += add(&op[PLAN_ENCODE], steps, 0, encode, 4 * b * lat,
 		         stream);
+	rows = c->skip_every > 1 ? b / (double)c->skip_every : b;
 	if (t->skip)
-		s += add(&op[PLAN_SKIP], steps, 4 * b * d * e,
+		s += add(&op[PLAN_SKIP], steps, 2 * (b + rows) * d * e,
 		         h->peak * h->skip, 4 * d * e, stream);
 	s += add(&op[PLAN_ACTIVE], steps, 2 * b * k * (3 * e + d), matmul,
 	         word * b * k * (3 * e + d), gather);
@@ -144,6 +145,7 @@ static double add_run(const struct train_plan_in *in,
 	         8 * (double)(params + moments), stream);
 	s += add(&op[PLAN_ROWS], steps, 0, matmul, 4 * b * (5 * d + 15 * e),
 	         stream);
+	rows = (double)c->start_tokens;
 	if (c->recipe == TRAIN_R1)
 		s += add(&op[PLAN_START], n_layers,
 		         2 * rows * d * (d + 2 * e) +

@@ -216,8 +216,8 @@ static int skip(struct bench *b)
 
 	return t->skip_add(b->d, b->x, b->rows, b->d_in, b->skip, b->d_out,
 	                   b->g, b->e) < 0 ? -1
-	       : t->skip_grad(b->d, b->g, b->rows, b->d_out, b->x, b->d_in, 0,
-	                      b->skip, b->e);
+	       : t->skip_grad(b->d, b->g, b->rows, 1, b->d_out, b->x, b->d_in,
+	                      0, b->skip, b->e);
 }
 
 static int step(struct bench *b, size_t n_parts)

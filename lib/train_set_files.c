@@ -61,7 +61,7 @@ static json_t *config_json(const struct train_set *s)
 	return json_pack(
 		"{s:o,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:b,s:b,s:b,"
 		"s:f,s:I,s:f,s:I,s:I,s:f,s:I,s:I,s:f,s:f,s:I,"
-		"s:s,s:f,s:f,s:I,s:s,s:f,s:f,s:f,s:f,s:I,s:f,s:I}",
+		"s:s,s:f,s:f,s:I,s:s,s:f,s:f,s:f,s:f,s:I,s:f,s:I,s:I}",
 		"layers", layers,
 		"recipe", c->recipe == TRAIN_R1 ? "r1" : "sparsify",
 		"optimizer", c->rule == TRAIN_ADAM ? "adam" : "signum",
@@ -84,7 +84,10 @@ static json_t *config_json(const struct train_set *s)
 		"dec_rate", c->dec_rate,
 		"end_tokens", (json_int_t)c->end_tokens,
 		"end_ridge", c->end_ridge,
-		"resample", (json_int_t)c->resample);
+		"resample", (json_int_t)c->resample,
+		/* of all rows, as before there was a choice: 0 */
+		"skip_every", (json_int_t)(c->skip_every > 1 ? c->skip_every
+		                                             : 0));
 }
 
 /* sparsify's TrainConfig, for those who look for it there. */

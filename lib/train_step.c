@@ -266,6 +266,30 @@ static double dec_rate(const struct train_layer *t)
 	       (t->stats.step < c->warmup ? share : sqrt(share));
 }
 
+/* Gradient and step of W_skip, rows of every skip_every-th. */
+static int step_skip(struct train_layer *t, size_t n, const struct dev_tc_opt *o,
+                     struct err *e)
+{
+	struct train_work *w = t->work;
+	const struct dev_ops *d = train_ops(t);
+	const struct tc_cfg *c = &t->cfg.tc;
+	/* of the parts behind each other in g, those that decode with a skip */
+	size_t parts = c->multi_topk && t->cfg.recipe == TRAIN_R1 ? 2 : 1, p;
+	size_t every = t->cfg.skip_every > 1 ? t->cfg.skip_every : 1;
+	size_t first = (size_t)(t->stats.step % every), rows;
+
+	first = first < n ? first : 0;
+	rows = (n - first - 1) / every + 1;
+	for (p = 0; p < parts; p++)
+		if (d->tc->skip_grad(t->dev, part_g(t, (int)p, n) + first *
+		                     c->d_out, rows, every, c->d_out, w->x +
+		                     first * c->d_in, c->d_in, p > 0, w->g_skip,
+		                     e) < 0)
+			return -1;
+	return d->tc->step(t->dev, &t->skip, w->g_skip,
+	                   (size_t)c->d_out * c->d_in, o, e);
+}
+
 int train_apply(struct train_layer *t, const struct dev_tc_part *part,
                 size_t n_parts, size_t n, const struct dev_tc_opt *o,
                 struct err *e)
@@ -281,20 +305,9 @@ int train_apply(struct train_layer *t, const struct dev_tc_part *part,
 		(float)(dec_rate(t) * w->variance / 2),
 		POWER_RIDGE
 	};
-	/* of the parts behind each other in g, those that decode with a skip */
-	size_t rows = c->multi_topk && t->cfg.recipe == TRAIN_R1 ? 2 : 1, p;
 
-	if (t->skip.w) {
-		for (p = 0; p < rows; p++)
-			if (d->tc->skip_grad(t->dev, part_g(t, (int)p, n), n,
-			                     c->d_out, w->x, c->d_in, p > 0,
-			                     w->g_skip, e) < 0)
-				return -1;
-		if (d->tc->step(t->dev, &t->skip, w->g_skip,
-		                (size_t)c->d_out * c->d_in, o, e) < 0)
-			return -1;
-	}
-	if (b_dec_gradient(t, part, n_parts, n, e) < 0 ||
+	if ((t->skip.w && step_skip(t, n, o, e) < 0) ||
+	    b_dec_gradient(t, part, n_parts, n, e) < 0 ||
 	    train_threshold_apply(t, n, o, e) < 0 ||
 	    d->tc->step_latents(t->dev, part, n_parts, w->x, w->g, &l, o,
 	                        e) < 0)

@@ -142,8 +142,8 @@ static float *run(struct dev *d, const struct problem *p, int grad, int add)
 	assert_non_null(out);
 	for (i = 0; i < p->m * p->n; i++)	/* not read where not added */
 		out[i] = add ? p->was[i] : NAN;
-	assert_int_equal(grad ? t->skip_grad(d, p->a_t, p->k, p->m, p->b_t,
-	                                     p->n, add, out, &e)
+	assert_int_equal(grad ? t->skip_grad(d, p->a_t, p->k, 1, p->m,
+	                                     p->b_t, p->n, add, out, &e)
 	                      : t->skip_add(d, p->a, p->m, p->k, p->b, p->n,
 	                                    out, &e), 0);
 	return out;
@@ -424,6 +424,52 @@ static void else_it_is_gemm_to_the_bit(void **state)
 	problem_free(&p);
 }
 
+/* Rows that lie apart, what is between never looked at. */
+static void rows_apart_are_as_rows_together(void **state)
+{
+	static const enum dev_precision precision[] = { DEV_EXACT, DEV_Q8 };
+	size_t every, i, j;
+	struct err e = { 0 };
+	int which;
+
+	(void)state;
+	for (which = 0; which < DEVICES; which++)
+		for (every = 2; every < 5; every++)
+			for (i = 0; i < 2; i++) {
+				struct problem p = problem_new(70, 61, 150, EVEN,
+				                               HEAVY);
+				size_t n = (p.k - 1) * every + 1;
+				struct dev *d = device(which, precision[i]);
+				float *g = mem_array(n * p.m, 4, NULL), *want;
+				float *x = mem_array(n * p.n, 4, NULL);
+				float *got = mem_array(p.m * p.n, 4, NULL);
+
+				assert_true(g && x && got);
+				for (j = 0; j < n * p.m; j++)
+					g[j] = j / p.m % every ? NAN
+					     : p.a_t[j / p.m / every * p.m + j %
+					             p.m];
+				for (j = 0; j < n * p.n; j++)
+					x[j] = j / p.n % every ? NAN
+					     : p.b_t[j / p.n / every * p.n + j %
+					             p.n];
+				if (d) {
+					want = run(d, &p, 1, 0);
+					assert_int_equal(dev_ops(d)->tc->skip_grad(
+						d, g, p.k, every, p.m, x, p.n, 0,
+						got, &e), 0);
+					assert_memory_equal(got, want, p.m * p.n
+					                    * sizeof(*got));
+					mem_free(want);
+					dev_free(d);
+				}
+				mem_free(g);
+				mem_free(x);
+				mem_free(got);
+				problem_free(&p);
+			}
+}
+
 /* The two plain loops are one product. */
 static void the_gradient_is_that_of_the_product(void **state)
 {
@@ -447,6 +493,7 @@ int main(void)
 		cmocka_unit_test(no_numbers_make_sums_overflow),
 		cmocka_unit_test(what_is_not_finite_stays_in_its_row),
 		cmocka_unit_test(else_it_is_gemm_to_the_bit),
+		cmocka_unit_test(rows_apart_are_as_rows_together),
 		cmocka_unit_test(the_gradient_is_that_of_the_product),
 	};
 

@@ -220,13 +220,54 @@ static double loss_of(const struct train_layer *t, const struct params *p,
 	return (sq[0] + sq[1] / 8 + c->auxk_alpha * scale * sq[2]) / var;
 }
 
-static void check_gradients(struct train_cfg c)
+/* A layer with a prepared batch and random weights. */
+static struct train_layer *prepared(const struct train_cfg *c)
 {
 	struct err e = { 0 };
 	struct dev *d = dev_open("cpu", 2, &e);
-	struct train_work *w = train_work_new(&c, d, &e);
-	struct train_layer *t = train_layer_new(&c, 3, w, &e);
+	struct train_work *w = train_work_new(c, d, &e);
+	struct train_layer *t = train_layer_new(c, 3, w, &e);
 	float x[MAX_N * MAX_D], y[MAX_N * MAX_D];
+	struct train_param q[TRAIN_PARAMS];
+	size_t i, n = c->batch;
+	int n_params, j;
+
+	assert_non_null(t);
+	rng_state = 88172645463325252u;
+	activations(x, c->tc.d_in, y, c->tc.d_out, MAX_N);
+	if (t->held_x)
+		memcpy(t->held_x, x, t->held_max * c->tc.d_in * 4);
+	memcpy(t->held_y, y, t->held_max * c->tc.d_out * 4);
+	if (train_start(t, t->held_max, &e) < 0)
+		fail_msg("%s", e.msg);
+	n_params = train_params(t, q);
+	for (j = 0; j < n_params; j++)
+		fill(q[j].p->w, q[j].rows * q[j].cols, 0.5);
+	for (i = 0; t->threshold.w && i < c->tc.n_latents; i++)
+		t->threshold.w[i] = (float)log(0.3 + (double)i / 40);
+	t->stats.rows = 100;	/* every third latent is dead */
+	for (i = 0; i < c->tc.n_latents; i++)
+		t->last[i] = i % 3 ? 95 : 1;
+	assert_int_equal(train_keep(t, c->tc.transcode ? x : y, y, 0, n, &e), n);
+	assert_int_equal(train_prepare(t, x, y, n, &e), 0);
+	return t;
+}
+
+/* The layer and what it was made with. */
+static void dispose(struct train_layer *t)
+{
+	struct train_work *w = t->work;
+	struct dev *d = t->dev;
+
+	train_layer_free(t);
+	train_work_free(w);
+	dev_free(d);
+}
+
+static void check_gradients(struct train_cfg c)
+{
+	struct train_layer *t = prepared(&c);
+	struct err e = { 0 };
 	struct dev_tc_part part[DEV_TC_PARTS];
 	const struct dev_tc_opt o = { .rule = DEV_TC_GRAD };
 	struct train_param q[TRAIN_PARAMS];
@@ -235,27 +276,9 @@ static void check_gradients(struct train_cfg c)
 	double *host[] = { p.enc, p.bias, p.dec, p.b_dec,
 		c.tc.skip ? p.skip : p.log_theta, p.log_theta };
 	size_t n_parts, i, n = c.batch;
-	int n_params, j, moved = 0;
+	int n_params = train_params(t, q), j, moved = 0;
 	double loss;
 
-	assert_non_null(t);
-	rng_state = 88172645463325252u;
-	activations(x, c.tc.d_in, y, c.tc.d_out, MAX_N);
-	if (t->held_x)
-		memcpy(t->held_x, x, t->held_max * c.tc.d_in * 4);
-	memcpy(t->held_y, y, t->held_max * c.tc.d_out * 4);
-	if (train_start(t, t->held_max, &e) < 0)
-		fail_msg("%s", e.msg);
-	n_params = train_params(t, q);
-	for (j = 0; j < n_params; j++)
-		fill(q[j].p->w, q[j].rows * q[j].cols, 0.5);
-	for (i = 0; t->threshold.w && i < c.tc.n_latents; i++)
-		t->threshold.w[i] = (float)log(0.3 + (double)i / 40);
-	t->stats.rows = 100;	/* every third latent is dead */
-	for (i = 0; i < c.tc.n_latents; i++)
-		t->last[i] = i % 3 ? 95 : 1;
-	assert_int_equal(train_keep(t, c.tc.transcode ? x : y, y, 0, n, &e), n);
-	assert_int_equal(train_prepare(t, x, y, n, &e), 0);
 	read_params(t, &p);
 	if (train_loss(t, n, part, &n_parts, &e) < 0)
 		fail_msg("%s", e.msg);
@@ -288,9 +311,7 @@ static void check_gradients(struct train_cfg c)
 				moved = 0;
 			}
 		}
-	train_layer_free(t);
-	train_work_free(w);
-	dev_free(d);
+	dispose(t);
 }
 
 static void gradients_equal_difference_quotients(void **state)
@@ -343,11 +364,76 @@ static void variants_gradients_too(void **state)
 		}
 }
 
+/* Rows first, first + every, ... of each part; more than there are: the first. */
+static void the_skip_learns_from_every_nth_row(void **state)
+{
+	static const struct {
+		size_t every, step, first;
+	} of[] = {
+		{ 0, 3, 0 }, { 1, 3, 0 }, { 3, 7, 1 }, { 4, 8, 0 }, { 4, 11, 3 },
+		{ 16, 15, 15 }, { 99, 20, 0 }
+	};
+	const struct dev_tc_opt o = { .rule = DEV_TC_GRAD };
+	struct dev_tc_part part[DEV_TC_PARTS];
+	struct err e = { 0 };
+	size_t i, r, j, p, n_parts;
+
+	(void)state;
+	for (i = 0; i < 2 * sizeof(of) / sizeof(*of); i++) {
+		struct train_cfg c = config(TRAIN_R1);
+		size_t d_in = c.tc.d_in, d_out = c.tc.d_out, n = c.batch;
+		double want[MAX_D * MAX_D] = { 0 };
+		struct train_layer *t;
+
+		c.tc.multi_topk = (int)(i % 2);
+		c.skip_every = of[i / 2].every;
+		t = prepared(&c);
+		t->stats.step = of[i / 2].step;
+		if (train_loss(t, n, part, &n_parts, &e) < 0)
+			fail_msg("%s", e.msg);
+		for (p = 0; p <= i % 2; p++)
+			for (r = of[i / 2].first; r < n;
+			     r += c.skip_every ? c.skip_every : 1)
+				for (j = 0; j < d_out * d_in; j++)
+					want[j] += t->work->g[(p * n + r) * d_out
+						+ j / d_in] * t->work->x[r *
+						d_in + j % d_in];
+		assert_int_equal(train_apply(t, part, n_parts, n, &o, &e), 0);
+		for (j = 0; j < d_out * d_in; j++)
+			assert_true(fabs(t->skip.s1[j] - want[j]) <
+			            1e-5 * fabs(want[j]) + 1e-6);
+		dispose(t);
+	}
+}
+
+static void how_many_rows_by_default(void **state)
+{
+	static const struct {
+		size_t batch, every;
+	} of[] = {
+		{ 2, 1 }, { 127, 1 }, { 255, 1 }, { 256, 2 }, { 511, 3 },
+		{ 512, 4 }, { 4096, 4 }
+	};
+	struct train_cfg c = config(TRAIN_R1);
+	size_t i;
+
+	(void)state;
+	c.end_tokens = 32768;
+	for (i = 0; i < sizeof(of) / sizeof(*of); i++) {
+		c.batch = of[i].batch;
+		assert_int_equal(train_default_skip_every(&c), of[i].every);
+	}
+	c.end_tokens = 0;	/* no end, which would solve it anew */
+	assert_int_equal(train_default_skip_every(&c), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gradients_equal_difference_quotients),
 		cmocka_unit_test(variants_gradients_too),
+		cmocka_unit_test(the_skip_learns_from_every_nth_row),
+		cmocka_unit_test(how_many_rows_by_default),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
