@@ -38,7 +38,7 @@ struct rows {
 	const struct tc_loops *loops;
 	const struct dev_tc_codes *c;
 	const float *x, *w, *mean;
-	const uint32_t *ids, *start;
+	const uint32_t *ids;
 	size_t n, dim;
 	float scale, *out;
 	double *out64;
@@ -174,31 +174,6 @@ static int tc_dots(struct dev *d, const float *a, const float *b, size_t n,
 
 	(void)e;
 	dev_cpu_ranges(cpu(d), n, dev_cpu_grain(dim), dots_range, &q);
-	return 0;
-}
-
-static void combine_range(void *ctx, size_t first, size_t n)
-{
-	const struct rows *q = ctx;
-	size_t i;
-
-	for (i = first; i < first + n; i++)
-		if (q->start[i] < q->start[i + 1])
-			q->loops->combine(q->x, q->ids + q->start[i],
-			                  q->w + q->start[i],
-			                  q->start[i + 1] - q->start[i], NULL,
-			                  0, q->dim, 1, q->out + i * q->dim);
-}
-
-static int tc_combine(struct dev *d, const uint32_t *start,
-                      const uint32_t *row, const float *value, size_t n,
-                      const float *src, size_t dim, float *out, struct err *e)
-{
-	struct rows q = { .loops = dev_cpu_tc_loops(), .x = src, .w = value,
-	                  .start = start, .ids = row, .dim = dim, .out = out };
-
-	(void)e;
-	dev_cpu_ranges(cpu(d), n, 32, combine_range, &q);
 	return 0;
 }
 
@@ -357,7 +332,8 @@ const struct dev_tc_ops dev_cpu_tc = {
 	.col_sum = tc_col_sum,
 	.row_sq = tc_row_sq,
 	.dots = tc_dots,
-	.combine = tc_combine,
+	.scatter = dev_cpu_tc_scatter,
+	.gram = dev_cpu_tc_gram,
 	.centre = tc_centre,
 	.fill_rows = tc_fill_rows,
 	.scale = tc_scale,

@@ -6,7 +6,10 @@
 #include "dev_cpu_tc_pick.h"
 #include "dev_tc.h"
 
-enum { TC_AHEAD = 8 };	/* rows asked for at once, before they are wanted */
+enum {
+	TC_AHEAD = 8,	/* rows asked for at once, before they are wanted */
+	TC_SLAB = 16	/* columns of scatter and gram at a time */
+};
 
 /*
  * Loops compiled once per instruction set, equal bytes from each: element-wise
@@ -33,6 +36,11 @@ struct tc_loops {
 	                const float *coef, size_t n,
 	                const float *const *ahead, size_t n_ahead, size_t dim,
 	                int add, float *out);
+	/* sum[latent] += value * q for the slots of each row; q is the row's
+	 * in v, of which `cols` columns are there, rows ld apart, or, v NULL,
+	 * the sum of its value * in[latent]. in, sum [n_latents, TC_SLAB] */
+	void (*slab)(const struct dev_tc_codes *c, const float *v, size_t ld,
+	             size_t cols, const float *in, float *sum);
 	/* sum (x[i] - mean[i])^2; mean NULL: 0 */
 	float (*sq)(const float *x, const float *mean, size_t n);
 	/* sum[dim] = the sums of columns of n rows, `stride` apart */
@@ -82,6 +90,12 @@ int dev_cpu_tc_encode(struct dev *d, const float *x, size_t n, size_t d_in,
                   struct err *e);
 size_t dev_cpu_tc_encode_keeps(struct dev *d, size_t n, size_t d_in,
                                size_t n_latents, size_t k);
+/* dev_cpu_tc_slab.c */
+int dev_cpu_tc_scatter(struct dev *d, const struct dev_tc_codes *c,
+                       const float *v, size_t n_latents, size_t dim,
+                       float *out, struct err *e);
+int dev_cpu_tc_gram(struct dev *d, const struct dev_tc_codes *c, const float *v,
+                    size_t n_latents, size_t dim, float *out, struct err *e);
 /* dev_cpu_tc_skip.c */
 int dev_cpu_tc_skip_add(struct dev *d, const float *x, size_t n, size_t d_in,
                         const float *w, size_t d_out, float *out,

@@ -261,6 +261,45 @@ static void body_combine(const float *src, const uint32_t *row,
 	}
 }
 
+static void body_slab(const struct dev_tc_codes *c, const float *v, size_t ld,
+                      size_t cols, const float *in, float *sum)
+{
+	enum { U = TC_SLAB / 16 };
+	const uint32_t *latent = c->latent;
+	const float *value = c->value;
+	size_t i, m, e, at;
+	struct v16 q[U];
+
+	for (i = 0; i < c->n; i++, latent += c->k, value += c->k) {
+		_Pragma("GCC unroll 4")
+		for (int j = 0; j < U; j++) {
+			size_t left = cols > 16u * (unsigned)j ? cols - 16u *
+			              (unsigned)j : 0;
+
+			q[j] = !v || left == 0 ? splat16(0) : left >= 16
+			     ? load16(v + i * ld + 16 * j)
+			     : load_tail(v + i * ld + 16 * j, left, 0);
+		}
+		for (m = 0; m < c->k && latent[m] != DEV_TC_NONE; m++) {
+			if (v)
+				continue;
+			at = (size_t)latent[m] * TC_SLAB;
+			_Pragma("GCC unroll 4")
+			for (int j = 0; j < U; j++)
+				q[j] = add16(q[j], mul16(splat16(value[m]),
+				             load16(in + at + 16 * j)));
+		}
+		for (e = 0; e < m; e++) {
+			at = (size_t)latent[e] * TC_SLAB;
+			_Pragma("GCC unroll 4")
+			for (int j = 0; j < U; j++)
+				store16(sum + at + 16 * j, add16(load16(sum + at
+					+ 16 * j), mul16(splat16(value[e]),
+					q[j])));
+		}
+	}
+}
+
 static float body_sq(const float *x, const float *mean, size_t n)
 {
 	struct v16 s = splat16(0), v;
@@ -443,6 +482,7 @@ const struct tc_loops TC_TABLE = {
 	.least = body_least,
 	.drop = body_drop,
 	.combine = body_combine,
+	.slab = body_slab,
 	.sq = body_sq,
 	.col_sum = body_col_sum,
 	.centre = body_centre,

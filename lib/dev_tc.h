@@ -157,13 +157,17 @@ struct dev_tc_ops {
 	int (*dots)(struct dev *d, const float *a, const float *b, size_t n,
 	            size_t dim, double *dot, struct err *e);
 
-	/* out[n, dim] += M src, M sparse with n rows, device memory: out[i] +=
-	 * sum of value[j] src[row[j]], start[i] <= j < start[i + 1], in that
-	 * order; start [n + 1] */
-	int (*combine)(struct dev *d, const uint32_t *start,
-	               const uint32_t *row, const float *value, size_t n,
-	               const float *src, size_t dim, float *out,
-	               struct err *e);
+	/* decode's transpose: out[n_latents, dim] += Z^T v, Z [n, n_latents] the
+	 * codes' matrix: out[latent] += value * v[row] over all slots, v [n,
+	 * dim] */
+	int (*scatter)(struct dev *d, const struct dev_tc_codes *c,
+	               const float *v, size_t n_latents, size_t dim,
+	               float *out, struct err *e);
+
+	/* Both, Z v never in memory: out += Z^T Z v, both [n_latents, dim] and
+	 * not the same */
+	int (*gram)(struct dev *d, const struct dev_tc_codes *c, const float *v,
+	            size_t n_latents, size_t dim, float *out, struct err *e);
 
 	/* out[i] = (x[rows[i]] - mean) * scale, i < n; rows (host, or NULL:
 	 * i), mean [dim] (or NULL: 0). out may be x when

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "par.h"
 #include "tensor.h"
 #include "train_end_impl.h"
 
@@ -54,17 +55,24 @@ size_t train_end_kept_bytes(const struct train_cfg *c)
 	                   sizeof(uint32_t));
 }
 
+static size_t chunk_rows(const struct train_cfg *c)
+{
+	return train_larger(TRAIN_END_CHUNK, c->batch);
+}
+
 size_t train_end_work_bytes(const struct train_cfg *c)
 {
 	const struct tc_cfg *t = &c->tc;
-	size_t rows = slots(c) * c->batch, x = t->transcode && t->skip ? t->d_in : 0;
+	size_t rows = slots(c) * c->batch, chunk = chunk_rows(c);
+	size_t in = t->d_in, out = t->d_out, wide = train_larger(in, out);
+	size_t x = t->transcode && t->skip ? in : 0;
 
 	if (!rows)
 		return 0;
-	return sizeof(float) * (rows * (t->d_in + (size_t)t->d_out +
-	       6 * (size_t)tc_slots(t)) + (size_t)t->n_latents *
-	       (4 * (size_t)t->d_out + x + 8 + rows / TRAIN_END_CHUNK) +
-	       x * (2 * x + 3 * (size_t)t->d_out));
+	chunk = chunk < rows ? chunk : rows;
+	return sizeof(float) * (chunk * (in + 2 * out) + 4 * rows *
+	       (size_t)tc_slots(t) + (size_t)t->n_latents * (2 * out + 2 *
+	       wide + x + 12) + x * (2 * x + 3 * out));
 }
 
 /* Of n rows those solved on; the others judge. */
@@ -78,18 +86,20 @@ size_t train_packed_bytes(const struct train_cfg *c, struct dev *d)
 	const struct dev_ops *o = dev_ops(d);
 	size_t n = c->tc.d_in, m = c->tc.d_out, lat = c->tc.n_latents;
 	size_t b = c->batch, rows = slots(c) * b, fit = solved_on(rows), i;
+	size_t chunk = chunk_rows(c) < rows ? chunk_rows(c) : rows;
 	size_t r1 = c->recipe == TRAIN_R1 ? b : 0;
 	const size_t of[][3] = {
 		/* the start's least squares, and what they leave */
 		{ n, n, r1 }, { n, m, r1 }, { r1, m, n },
 		/* the end's */
-		{ n, n, fit }, { n, m, fit }, { n, m, fit ? lat : 0 },
-		{ fit ? lat : 0, m, n }, { train_end_chunk(0, rows), m, n }
+		{ n, n, fit ? chunk : 0 }, { n, m, fit ? chunk : 0 },
+		{ n, m, fit ? lat : 0 }, { fit ? lat : 0, m, n },
+		{ fit ? chunk : 0, m, n }
 	};
 	size_t kept = o->tc->encode_keeps(d, b, n, lat, train_slots(c));
 
 	if (fit)
-		kept = train_larger(kept, o->tc->encode_keeps(d, b, n, lat,
+		kept = train_larger(kept, o->tc->encode_keeps(d, chunk, n, lat,
 		                                              tc_slots(&c->tc)));
 	if (c->tc.multi_topk)
 		kept = train_larger(kept, o->tc->encode_keeps(d, b, n, lat, 4 *
@@ -124,21 +134,44 @@ int train_end_begin(struct train_layer *t, struct err *e)
 	return 0;
 }
 
+/* Values of a step's rows as f32 and f16. */
+struct halves {
+	float *single;
+	uint16_t *half;
+	const uint16_t *from;	/* NULL: to half, else from there */
+	size_t n;
+};
+
+static void convert(void *ctx, size_t item, int thread)
+{
+	const struct halves *h = ctx;
+	size_t at = item * PART, n = h->n - at < PART ? h->n - at : PART, i;
+	float *v = h->single + at;
+
+	(void)thread;
+	if (h->from) {
+		f32_from_f16(h->from + at, n, v);
+		return;
+	}
+	for (i = 0; i < n; i++)
+		v[i] = v[i] > HALF_MAX ? HALF_MAX
+		     : v[i] < -HALF_MAX ? -HALF_MAX : v[i];
+	f16_from_f32(v, n, h->half + at);
+}
+
+static void convert_all(const struct train_layer *t, struct halves *h)
+{
+	par_for(dev_par(t->dev), (h->n + PART - 1) / PART, convert, h);
+}
+
 static int pack(struct train_layer *t, const float *from, size_t n, uint16_t *to,
                 struct err *e)
 {
-	float part[PART];
-	size_t at, m, i;
+	struct halves h = { t->work->kept, to, NULL, n };
 
-	for (at = 0; at < n; at += m) {
-		m = n - at < PART ? n - at : PART;
-		if (train_ops(t)->get(t->dev, part, from + at,
-		                      m * sizeof(*part), e) < 0)
-			return -1;
-		for (i = 0; i < m; i++)
-			part[i] = fminf(fmaxf(part[i], -HALF_MAX), HALF_MAX);
-		f16_from_f32(part, m, to + at);
-	}
+	if (train_ops(t)->get(t->dev, h.single, from, n * sizeof(*from), e) < 0)
+		return -1;
+	convert_all(t, &h);
 	return 0;
 }
 
@@ -186,6 +219,48 @@ static uint32_t *give_ids(struct end *s, size_t rows, size_t cols, struct err *e
 	return (uint32_t *)(void *)train_end_give(s, rows, cols, e);
 }
 
+static int give_device(struct end *s, struct err *e)
+{
+	size_t wide = train_larger(s->d_in, s->d_out);
+	size_t chunk = chunk_rows(&s->t->cfg);
+
+	chunk = chunk < s->n ? chunk : s->n;
+	if (!(s->x = train_end_give(s, chunk, s->d_in, e)) ||
+	    !(s->y = train_end_give(s, chunk, s->d_out, e)) ||
+	    !(s->q = train_end_give(s, chunk, s->d_out, e)) ||
+	    !(s->codes.latent = give_ids(s, s->n, s->k, e)) ||
+	    !(s->codes.value = train_end_give(s, s->n, s->k, e)) ||
+	    !(s->ids = give_ids(s, s->lat, 1, e)) ||
+	    !(s->diag = train_end_give(s, s->lat, 1, e)) ||
+	    !(s->ones = train_end_give(s, s->lat, 1, e)) ||
+	    !(s->u = train_end_give(s, s->lat, s->d_out, e)) ||
+	    !(s->p = train_end_give(s, s->lat, wide, e)) ||
+	    !(s->r = train_end_give(s, s->lat, s->d_out, e)) ||
+	    !(s->ap = train_end_give(s, s->lat, wide, e)) ||
+	    !(s->mean_e = train_end_give(s, s->d_out, 1, e)) ||
+	    !(s->row = train_end_give(s, wide, 1, e)))
+		return -1;
+	if (!s->skip)
+		return 0;
+	return (s->c = train_end_give(s, s->lat, s->d_in, e)) &&
+	       (s->mean_x = train_end_give(s, s->d_in, 1, e)) &&
+	       (s->xx = train_end_give(s, s->d_in, s->d_in, e)) &&
+	       (s->m = train_end_give(s, s->d_in, s->d_in, e)) &&
+	       (s->xe = train_end_give(s, s->d_in, s->d_out, e)) &&
+	       (s->s = train_end_give(s, s->d_in, s->d_out, e)) &&
+	       (s->tmp = train_end_give(s, s->d_in, s->d_out, e)) ? 0 : -1;
+}
+
+/* 0, 1, ... */
+static int put_ids(struct end *s, struct err *e)
+{
+	uint32_t *ids = (uint32_t *)(void *)s->sum, i;
+
+	for (i = 0; i < s->lat; i++)
+		ids[i] = i;
+	return s->d->put(s->dev, s->ids, ids, s->lat * sizeof(*ids), e);
+}
+
 static int open_end(struct end *s, struct train_layer *t, struct err *e)
 {
 	const struct tc_cfg *c = &t->cfg.tc;
@@ -197,172 +272,207 @@ static int open_end(struct end *s, struct train_layer *t, struct err *e)
 	for (i = 0; i < t->kept_slots; i++)
 		s->n += t->kept_n[i];
 	s->fit = solved_on(s->n);
-	s->chunks = (s->fit + TRAIN_END_CHUNK - 1) / TRAIN_END_CHUNK;
-	host = train_larger(train_larger(s->n, s->lat), wide);
+	host = train_larger(train_larger(chunk_rows(&t->cfg), s->lat), wide);
 	if (!(s->sum = mem_scratch(host, sizeof(*s->sum), e)) ||
+	    !(s->power = mem_array(s->lat, sizeof(*s->power), e)) ||
+	    !(s->first = mem_array(s->lat, sizeof(*s->first), e)) ||
+	    !(s->sum_x = mem_array(s->d_in, sizeof(*s->sum_x), e)) ||
+	    !(s->sum_y = mem_array(s->d_out, sizeof(*s->sum_y), e)) ||
 	    !(s->one = mem_scratch(train_larger(wide, s->lat), sizeof(*s->one), e)) ||
 	    !(s->lambda = mem_scratch(s->lat, sizeof(*s->lambda), e)) ||
 	    !(s->scale = mem_scratch(s->lat, sizeof(*s->scale), e)) ||
 	    !(s->latent = mem_scratch(s->n, s->k * sizeof(*s->latent), e)) ||
 	    !(s->value = mem_scratch(s->n, s->k * sizeof(*s->value), e)) ||
-	    !(s->x = train_end_give(s, s->n, s->d_in, e)) ||
-	    !(s->e = train_end_give(s, s->n, s->d_out, e)) ||
-	    !(s->q = train_end_give(s, TRAIN_END_CHUNK, s->d_out, e)) ||
-	    !(s->codes.latent = give_ids(s, s->n, s->k, e)) ||
-	    !(s->codes.value = train_end_give(s, s->n, s->k, e)) ||
-	    !(s->by_latent.start = give_ids(s, s->chunks, s->lat + 1, e)) ||
-	    !(s->by_latent.row = give_ids(s, s->n, s->k, e)) ||
-	    !(s->by_latent.value = train_end_give(s, s->n, s->k, e)) ||
-	    !(s->diag.start = give_ids(s, s->lat + 1, 1, e)) ||
-	    !(s->diag.row = give_ids(s, s->lat, 1, e)) ||
-	    !(s->diag.value = train_end_give(s, s->lat, 1, e)) ||
-	    !(s->ones = train_end_give(s, s->lat, 1, e)) ||
-	    !(s->u = train_end_give(s, s->lat, s->d_out, e)) ||
-	    !(s->p = train_end_give(s, s->lat, s->d_out, e)) ||
-	    !(s->r = train_end_give(s, s->lat, s->d_out, e)) ||
-	    !(s->ap = train_end_give(s, s->lat, s->d_out, e)) ||
-	    !(s->row = train_end_give(s, wide, 1, e)))
+	    give_device(s, e) < 0)
 		return -1;
-	if (!s->skip)
-		return 0;
-	return (s->c = train_end_give(s, s->lat, s->d_in, e)) &&
-	       (s->m = train_end_give(s, s->d_in, s->d_in, e)) &&
-	       (s->xe = train_end_give(s, s->d_in, s->d_out, e)) &&
-	       (s->s = train_end_give(s, s->d_in, s->d_out, e)) &&
-	       (s->tmp = train_end_give(s, s->d_in, s->d_out, e)) ? 0 : -1;
+	return put_ids(s, e);
 }
 
 static void close_end(struct end *s)
 {
-	void *const device[] = { s->x, s->e, s->q, s->codes.latent,
-		s->codes.value, s->bias, s->by_latent.start, s->by_latent.row,
-		s->by_latent.value, s->diag.start, s->diag.row, s->diag.value,
-		s->ones, s->c, s->m, s->xe, s->s, s->tmp, s->u, s->p, s->r,
-		s->ap, s->row };
+	void *const device[] = { s->x, s->y, s->q, s->codes.latent,
+		s->codes.value, s->bias, s->ids, s->diag, s->ones, s->c, s->xx,
+		s->xe, s->mean_x, s->mean_e, s->m, s->s, s->tmp, s->u, s->p,
+		s->r, s->ap, s->row };
+	void *const host[] = { s->sum, s->power, s->first, s->sum_x, s->sum_y,
+		s->one, s->lambda, s->scale, s->latent, s->value, s->theta };
 	size_t i;
 
 	for (i = 0; i < sizeof(device) / sizeof(*device); i++)
 		s->d->release(s->dev, device[i]);
-	mem_free(s->sum);
-	mem_free(s->lambda);
-	mem_free(s->scale);
-	mem_free(s->one);
-	mem_free(s->latent);
-	mem_free(s->value);
-	mem_free(s->theta);
+	for (i = 0; i < sizeof(host) / sizeof(*host); i++)
+		mem_free(host[i]);
 }
 
-/* ---- rows, codes, errors ------------------------------------------------------ */
+/* ---- rows, codes, sums -------------------------------------------------------- */
 
 static int unpack(struct end *s, const uint16_t *from, size_t n, float *to,
                   struct err *e)
 {
-	float part[PART];
-	size_t at, m;
+	struct halves h = { s->t->work->kept, NULL, from, n };
 
-	for (at = 0; at < n; at += m) {
-		m = n - at < PART ? n - at : PART;
-		f32_from_f16(from + at, m, part);
-		if (s->d->put(s->dev, to + at, part, m * sizeof(*part), e) < 0)
-			return -1;
-	}
-	return 0;
+	convert_all(s->t, &h);
+	return s->d->put(s->dev, to, h.single, n * sizeof(*to), e);
 }
 
-/* Oldest first. An autoencoder's encoder sees y less b_dec. */
-static int take_rows(struct end *s, struct err *e)
+/* Where in the kept rows, oldest first, a chunk begins: so many steps and rows on;
+ * its rows. */
+struct chunk {
+	size_t slot, at, n;
+};
+
+/* The next chunk's x and y, whole steps; c.n 0: there is none. An autoencoder's
+ * encoder sees y less b_dec. */
+static int next_chunk(struct end *s, struct chunk *c, struct err *e)
 {
 	const struct train_layer *t = s->t;
-	size_t n = 0, i, slot, at;
+	size_t room = chunk_rows(&t->cfg), slot, at;
 
-	for (i = 0; i < t->kept_slots; i++) {
-		slot = (size_t)((t->stats.step + i) % t->kept_slots);
+	c->at += c->n;
+	for (c->n = 0; c->slot < t->kept_slots; c->slot++) {
+		slot = (size_t)((t->stats.step + c->slot) % t->kept_slots);
+		if (c->n + t->kept_n[slot] > room)
+			break;
 		at = slot * t->cfg.batch;
 		if ((t->kept_x && unpack(s, t->kept_x + at * s->d_in,
 		                         t->kept_n[slot] * s->d_in,
-		                         s->x + n * s->d_in, e) < 0) ||
+		                         s->x + c->n * s->d_in, e) < 0) ||
 		    unpack(s, t->kept_y + at * s->d_out,
-		           t->kept_n[slot] * s->d_out, s->e + n * s->d_out,
+		           t->kept_n[slot] * s->d_out, s->y + c->n * s->d_out,
 		           e) < 0)
 			return -1;
-		n += t->kept_n[slot];
+		c->n += t->kept_n[slot];
 	}
-	return t->kept_x ? 0 : s->d->tc->centre(s->dev, s->e, NULL, n, s->d_in,
+	return t->kept_x ? 0 : s->d->tc->centre(s->dev, s->y, NULL, c->n, s->d_in,
 	                                        t->b_dec.w, 1, s->x, e);
 }
 
-/* Codes as the finished transcoder will have them (tc_encode), but at most 4 k
- * where there are thresholds. */
-static int select_codes(struct end *s, struct err *e)
+/* Of the rows [at, at + n) */
+static struct dev_tc_codes codes_of(const struct end *s, size_t at, size_t n)
+{
+	return (struct dev_tc_codes){ s->codes.latent + at * s->k,
+		s->codes.value + at * s->k, n, s->k };
+}
+
+/* What the encoder adds: its bias less its thresholds. */
+static int take_thresholds(struct end *s, struct err *e)
 {
 	struct train_layer *t = s->t;
-	struct dev_tc_codes part;
-	size_t bytes = s->n * s->k * sizeof(float), i, m;
 
-	if (t->cfg.tc.variant != TC_TOPK) {
-		if (!(s->bias = train_end_give(s, s->lat, 1, e)) ||
-		    !(s->theta = mem_scratch(s->lat, sizeof(float), e)) ||
-		    train_thresholds_get(t, s->theta, e) < 0 ||
-		    s->d->put(s->dev, s->bias, s->theta,
-		              s->lat * sizeof(float), e) < 0 ||
-		    s->d->tc->scale(s->dev, s->bias, -1, s->lat, s->bias,
-		                    e) < 0 ||
-		    s->d->axpy(s->dev, 1, t->bias.w, s->bias, s->lat, e) < 0)
-			return -1;
-	}
-	for (i = 0; i < s->n; i += m) {
-		m = s->n - i < t->cfg.batch ? s->n - i : t->cfg.batch;
-		part = (struct dev_tc_codes){ s->codes.latent + i * s->k,
-			s->codes.value + i * s->k, m, s->k };
-		if (s->d->tc->encode(s->dev, s->x + i * s->d_in, m, s->d_in,
-		                     t->enc.w, s->bias ? s->bias : t->bias.w,
-		                     s->lat, NULL, &part, e) < 0)
-			return -1;
-	}
-	s->codes.n = s->n;
-	s->codes.k = s->k;
-	if (s->d->get(s->dev, s->latent, s->codes.latent, bytes, e) < 0 ||
-	    s->d->get(s->dev, s->value, s->codes.value, bytes, e) < 0)
+	if (t->cfg.tc.variant == TC_TOPK)
+		return 0;
+	if (!(s->bias = train_end_give(s, s->lat, 1, e)) ||
+	    !(s->theta = mem_scratch(s->lat, sizeof(float), e)) ||
+	    train_thresholds_get(t, s->theta, e) < 0 ||
+	    s->d->put(s->dev, s->bias, s->theta, s->lat * sizeof(float), e) < 0 ||
+	    s->d->tc->scale(s->dev, s->bias, -1, s->lat, s->bias, e) < 0)
 		return -1;
-	for (i = 0; s->theta && i < s->n; i++)
-		tc_add_thresholds(s->theta, s->latent + i * s->k,
-		                  s->value + i * s->k, s->k);
+	return s->d->axpy(s->dev, 1, t->bias.w, s->bias, s->lat, e);
+}
+
+/* A chunk's codes as the finished transcoder will have them (tc_encode), but at
+ * most 4 k where there are thresholds; on the host, too. */
+static int select_codes(struct end *s, const struct chunk *c, struct err *e)
+{
+	struct train_layer *t = s->t;
+	struct dev_tc_codes part = codes_of(s, c->at, c->n);
+	uint32_t *latent = s->latent + c->at * s->k;
+	float *value = s->value + c->at * s->k;
+	size_t bytes = c->n * s->k * sizeof(float), i;
+
+	if (s->d->tc->encode(s->dev, s->x, c->n, s->d_in, t->enc.w,
+	                     s->bias ? s->bias : t->bias.w, s->lat, NULL, &part,
+	                     e) < 0 ||
+	    s->d->get(s->dev, latent, part.latent, bytes, e) < 0 ||
+	    s->d->get(s->dev, value, part.value, bytes, e) < 0)
+		return -1;
 	if (!s->theta)
 		return 0;
-	if (s->d->put(s->dev, s->codes.latent, s->latent, bytes, e) < 0)
+	for (i = 0; i < c->n; i++)
+		tc_add_thresholds(s->theta, latent + i * s->k, value + i * s->k,
+		                  s->k);
+	if (s->d->put(s->dev, part.latent, latent, bytes, e) < 0)
 		return -1;
-	return s->d->put(s->dev, s->codes.value, s->value, bytes, e);
+	return s->d->put(s->dev, part.value, value, bytes, e);
 }
 
-int train_end_decode(struct end *s, const float *w, size_t at, size_t n,
-                  struct err *e)
-{
-	const struct dev_tc_codes c = { s->codes.latent + at * s->k,
-		s->codes.value + at * s->k, n, s->k };
-
-	return s->d->tc->decode(s->dev, &c, w, s->d_out, s->q, e);
-}
-
-int train_end_means(struct end *s, const float *of, size_t dim, float *mean,
-                 struct err *e)
+static int add_columns(struct end *s, const float *of, size_t n, size_t dim,
+                       double *sum, struct err *e)
 {
 	size_t i;
 
-	if (s->d->tc->col_sum(s->dev, of, s->fit, dim, s->sum, e) < 0)
+	if (s->d->tc->col_sum(s->dev, of, n, dim, s->sum, e) < 0)
 		return -1;
 	for (i = 0; i < dim; i++)
-		s->one[i] = (float)(s->sum[i] / (double)s->fit);
-	return s->d->put(s->dev, mean, s->one, dim * sizeof(float), e);
+		sum[i] += s->sum[i];
+	return 0;
+}
+
+/* The chunk's first n rows to the sums that train_end_equations begins with. */
+static int add_sums(struct end *s, size_t at, size_t n, struct err *e)
+{
+	const struct dev_ops *d = s->d;
+	const struct dev_tc_codes c = codes_of(s, at, n);
+	size_t in = s->d_in, out = s->d_out, i;
+
+	for (i = at * s->k; i < (at + n) * s->k; i++)
+		if (s->latent[i] != DEV_TC_NONE) {
+			double v = s->value[i];
+
+			s->first[s->latent[i]] += v;
+			s->power[s->latent[i]] += v * v;
+		}
+	if (add_columns(s, s->y, n, out, s->sum_y, e) < 0 ||
+	    d->tc->scatter(s->dev, &c, s->y, s->lat, out, s->p, e) < 0)
+		return -1;
+	if (!s->skip)
+		return 0;
+	if (add_columns(s, s->x, n, in, s->sum_x, e) < 0 ||
+	    d->tc->scatter(s->dev, &c, s->x, s->lat, in, s->ap, e) < 0 ||
+	    d->gemm(s->dev, 1, 0, in, in, n, 1, s->x, in, s->x, in, 1, s->xx, in,
+	            e) < 0)
+		return -1;
+	return d->gemm(s->dev, 1, 0, in, out, n, 1, s->x, in, s->y, out, 1, s->xe,
+	               out, e);
+}
+
+/* Codes of all rows, sums of those solved on. */
+static int read_rows(struct end *s, struct err *e)
+{
+	struct chunk c = { 0 };
+	size_t fit;
+
+	for (;;) {
+		if (next_chunk(s, &c, e) < 0)
+			return -1;
+		if (c.n == 0)
+			return 0;
+		if (select_codes(s, &c, e) < 0)
+			return -1;
+		fit = s->fit > c.at ? s->fit - c.at : 0;
+		fit = fit < c.n ? fit : c.n;
+		if (fit && add_sums(s, c.at, fit, e) < 0)
+			return -1;
+	}
 }
 
 int train_end_diagonal(struct end *s, const float *values, const float *v,
-                    float *out, struct err *e)
+                       size_t dim, float *out, struct err *e)
 {
-	if (s->d->put(s->dev, s->diag.value, values, s->lat * sizeof(float),
-	              e) < 0)
+	const struct dev_tc_codes c = { s->ids, s->diag, s->lat, 1 };
+
+	if (s->d->put(s->dev, s->diag, values, s->lat * sizeof(float), e) < 0)
 		return -1;
-	return s->d->tc->combine(s->dev, s->diag.start, s->diag.row,
-	                         s->diag.value, s->lat, v, s->d_out, out, e);
+	return s->d->tc->scatter(s->dev, &c, v, s->lat, dim, out, e);
+}
+
+int train_end_decoder(struct end *s, float *out, struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < s->lat; i++)
+		s->one[i] = 1 / s->scale[i];
+	return train_end_diagonal(s, s->one, s->t->dec.w, s->d_out, out, e);
 }
 
 int train_end_dot(struct end *s, const float *a, const float *b, size_t n,
@@ -377,45 +487,59 @@ int train_end_dot(struct end *s, const float *a, const float *b, size_t n,
 	return 0;
 }
 
-/* e = y - (b_dec + skip + decoding) */
-static int errors(struct end *s, struct err *e)
+/* ---- judged and applied --------------------------------------------------------- */
+
+/* y^ of n rows into q: b, S x, x as it is in s, and a decoder for the scaled codes
+ * from row `at` on. by_rows: S is [d_out, d_in] and not its transpose. */
+static int predict(struct end *s, size_t at, size_t n, const float *b,
+                   const float *skip, int by_rows, const float *dec,
+                   const float *x, struct err *e)
 {
 	const struct dev_ops *d = s->d;
-	const struct train_layer *t = s->t;
-	size_t at, n;
+	const struct dev_tc_codes c = codes_of(s, at, n);
+	size_t m = s->d_out;
 
-	for (at = 0; at < s->n; at += n) {
-		n = train_end_chunk(at, s->n);
-		if (d->tc->fill_rows(s->dev, t->b_dec.w, n, s->d_out, s->q,
-		                     e) < 0 ||
-		    (s->skip && d->gemm(s->dev, 0, 1, n, s->d_out, s->d_in, 1,
-		                        s->x + at * s->d_in, s->d_in, t->skip.w,
-		                        s->d_in, 1, s->q, s->d_out, e) < 0) ||
-		    train_end_decode(s, t->dec.w, at, n, e) < 0 ||
-		    d->axpy(s->dev, -1, s->q, s->e + at * s->d_out,
-		            n * s->d_out, e) < 0)
-			return -1;
-	}
-	return 0;
+	if (d->tc->fill_rows(s->dev, b, n, m, s->q, e) < 0 ||
+	    (s->skip && d->gemm(s->dev, 0, by_rows, n, m, s->d_in, 1, x, s->d_in,
+	                        skip, by_rows ? s->d_in : m, 1, s->q, m,
+	                        e) < 0))
+		return -1;
+	return d->tc->decode(s->dev, &c, dec, m, s->q, e);
 }
-
-/* ---- judged and applied --------------------------------------------------------- */
 
 /* The share of the change to apply, in [0, 1], by the rows kept back. */
 static int judge(struct end *s, double *share, struct err *e)
 {
 	const struct dev_ops *d = s->d;
-	size_t m = s->d_out, at, n;
+	struct train_layer *t = s->t;
+	struct chunk c = { 0 };
 	double along = 0, square = 0, a, b;
+	size_t from, n;
 
-	for (at = s->fit; at < s->n; at += n) {
-		n = train_end_chunk(at, s->n);
-		if (d->tc->fill_rows(s->dev, s->row, n, m, s->q, e) < 0 ||
-		    train_end_decode(s, s->u, at, n, e) < 0 ||
-		    (s->skip && d->gemm(s->dev, 0, 0, n, m, s->d_in, 1, s->x +
-		                        at * s->d_in, s->d_in, s->s, m, 1, s->q,
-		                        m, e) < 0) ||
-		    train_end_dot(s, s->e + at * m, s->q, n, &a, e) < 0 ||
+	/* p: the trained decoder */
+	if (d->tc->scale(s->dev, s->p, 0, s->lat * s->d_out, s->p, e) < 0 ||
+	    train_end_decoder(s, s->p, e) < 0)
+		return -1;
+	for (;;) {
+		float *x, *y;
+
+		if (next_chunk(s, &c, e) < 0)
+			return -1;
+		if (c.n == 0)
+			break;
+		if (c.at + c.n <= s->fit)
+			continue;
+		from = s->fit > c.at ? s->fit - c.at : 0;
+		n = c.n - from;
+		x = s->x + from * s->d_in;
+		y = s->y + from * s->d_out;
+		if (predict(s, c.at + from, n, t->b_dec.w, t->skip.w, 1, s->p, x,
+		            e) < 0 ||
+		    d->axpy(s->dev, -1, s->q, y, n * s->d_out, e) < 0 ||
+		    (s->skip && d->tc->centre(s->dev, x, NULL, n, s->d_in,
+		                              s->mean_x, 1, x, e) < 0) ||
+		    predict(s, c.at + from, n, s->row, s->s, 0, s->u, x, e) < 0 ||
+		    train_end_dot(s, y, s->q, n, &a, e) < 0 ||
 		    train_end_dot(s, s->q, s->q, n, &b, e) < 0)
 			return -1;
 		along += a;
@@ -425,7 +549,7 @@ static int judge(struct end *s, double *share, struct err *e)
 	return 0;
 }
 
-static int apply(struct end *s, double share, const float *mean_x, struct err *e)
+static int apply(struct end *s, double share, struct err *e)
 {
 	const struct dev_ops *d = s->d;
 	struct train_layer *t = s->t;
@@ -434,13 +558,13 @@ static int apply(struct end *s, double share, const float *mean_x, struct err *e
 
 	for (i = 0; i < s->lat; i++)
 		s->one[i] = by * s->scale[i];
-	if (train_end_diagonal(s, s->one, s->u, t->dec.w, e) < 0)
+	if (train_end_diagonal(s, s->one, s->u, m, t->dec.w, e) < 0)
 		return -1;
 	if (s->skip &&		/* s^T = tmp^T m */
 	    (d->gemm(s->dev, 1, 0, m, n, n, by, s->tmp, m, s->m, n, 1, t->skip.w,
 	             n, e) < 0 ||
-	     d->gemm(s->dev, 0, 0, 1, m, n, -1, mean_x, n, s->s, m, 1, s->row,
-	             m, e) < 0))
+	     d->gemm(s->dev, 0, 0, 1, m, n, -1, s->mean_x, n, s->s, m, 1,
+	             s->row, m, e) < 0))
 		return -1;
 	if (d->axpy(s->dev, by, s->row, t->b_dec.w, m, e) < 0)
 		return -1;
@@ -452,22 +576,12 @@ static int apply(struct end *s, double share, const float *mean_x, struct err *e
 
 static int solve(struct end *s, struct err *e)
 {
-	float *mean_x = train_end_give(s, s->d_in, 1, e);
 	double share;
-	int rc = -1;
 
-	if (!mean_x || take_rows(s, e) < 0 || select_codes(s, e) < 0 ||
-	    errors(s, e) < 0)
-		goto done;
-	if (s->skip && (train_end_means(s, s->x, s->d_in, mean_x, e) < 0 ||
-	                s->d->tc->centre(s->dev, s->x, NULL, s->n, s->d_in,
-	                                 mean_x, 1, s->x, e) < 0))
-		goto done;
-	if (train_end_equations(s, e) == 0 && judge(s, &share, e) == 0)
-		rc = apply(s, share, mean_x, e);
-done:
-	s->d->release(s->dev, mean_x);
-	return rc;
+	if (take_thresholds(s, e) < 0 || read_rows(s, e) < 0 ||
+	    train_end_equations(s, e) < 0 || judge(s, &share, e) < 0)
+		return -1;
+	return apply(s, share, e);
 }
 
 int train_end_solve(struct train_layer *t, struct err *e)

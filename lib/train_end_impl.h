@@ -4,14 +4,8 @@
 
 #include "train_impl.h"
 
-enum { TRAIN_END_CHUNK = 512 };	/* rows decoded and put back together, so
-					 * that they stay in cache */
-
-/* A sparse matrix by rows, device memory (dev_tc_ops.combine). */
-struct sparse {
-	uint32_t *start, *row;
-	float *value;
-};
+enum { TRAIN_END_CHUNK = 4096 };	/* rows that are in memory at a time, or
+					 * a step's, if these are more */
 
 struct end {
 	struct train_layer *t;
@@ -20,22 +14,26 @@ struct end {
 	size_t d_in, d_out, lat, k;
 	int skip;
 	size_t n, fit;		/* rows; of them solved on, the first */
-	size_t chunks;		/* of the fit rows */
 	/* device */
-	float *x, *e, *q;	/* [n, d_in], [n, d_out] error, [TRAIN_END_CHUNK, d_out] */
-	struct dev_tc_codes codes;
+	float *x, *y, *q;	/* of a chunk: [, d_in], [, d_out] twice */
+	struct dev_tc_codes codes;	/* of all rows; scaled in the end */
 	float *bias, *theta;	/* [lat], device and host; NULL: TopK */
-	struct sparse by_latent, diag;	/* scaled codes of the fit rows by
-				 * chunk and latent, rows from the chunk's first;
-				 * one number for each latent */
-	float *ones;		/* [lat] sums of scaled codes */
-	float *c, *m;		/* [lat, d_in] codes against x; [d_in, d_in]
-				 * inverse of x against x with its ridge */
-	float *xe, *s, *tmp;	/* [d_in, d_out] */
-	float *u, *p, *r, *ap;	/* [lat, d_out] */
+	uint32_t *ids;		/* [lat] 0, 1, ... */
+	float *diag;		/* [lat] */
+	/* over the fit rows, x about its mean there, columns of codes scaled to
+	 * unit length, e the error of the trained weights: */
+	float *ones;		/* [lat] sums of codes */
+	float *c, *xx, *xe;	/* [lat, d_in] codes against x; x against x and
+				 * [d_in, d_out] against e */
+	float *mean_x, *mean_e;
+	float *m;		/* [d_in, d_in] inverse of xx with its ridge */
+	float *s, *tmp;		/* [d_in, d_out] */
+	float *u, *p, *r, *ap;	/* [lat, d_out]; p, ap as wide as x, too */
 	float *row;		/* [max(d_in, d_out)] */
 	/* host */
-	double *sum;		/* [max(n, lat, d_in, d_out)] */
+	double *sum;		/* [max(chunk, lat, d_in, d_out)] */
+	double *power, *first;	/* [lat] sums of squares and of codes */
+	double *sum_x, *sum_y;	/* [d_in], [d_out] */
 	float *lambda, *scale;	/* [lat] ridge and length of scaled columns */
 	float *one;		/* [max(d_in, d_out, lat)] */
 	uint32_t *latent;	/* [n, k] */
@@ -45,27 +43,18 @@ struct end {
 /* Device memory, zeroed. */
 float *train_end_give(struct end *s, size_t rows, size_t cols, struct err *e);
 
-/* Rows of the chunk that begins at `at`, up to `end`. */
-static inline size_t train_end_chunk(size_t at, size_t end)
-{
-	return end - at < TRAIN_END_CHUNK ? end - at : TRAIN_END_CHUNK;
-}
-
-/* q += w's rows for the codes of rows [at, at + n) */
-int train_end_decode(struct end *s, const float *w, size_t at, size_t n,
-                     struct err *e);
 /* a . b, both [n, d_out] */
 int train_end_dot(struct end *s, const float *a, const float *b, size_t n,
                   double *out, struct err *e);
-/* out += values (host, [lat]) * v, both [lat, d_out] */
+/* out += values (host, [lat]) * v, both [lat, dim] */
 int train_end_diagonal(struct end *s, const float *values, const float *v,
-                       float *out, struct err *e);
-/* Column means of the fit rows of [n, dim] into `mean` (device). */
-int train_end_means(struct end *s, const float *of, size_t dim, float *mean,
-                    struct err *e);
+                       size_t dim, float *out, struct err *e);
+/* out += the trained decoder for scaled codes, out [lat, d_out]. */
+int train_end_decoder(struct end *s, float *out, struct err *e);
 
-/* train_end_solve.c: from x about its mean, e and codes, whose values it scales
- * by `scale`: u and, for inputs, s = m tmp; row: the constant. */
+/* train_end_solve.c. Of the sums over the fit rows of codes and of x and y as they
+ * are, in ap [lat, d_in], xx, p [lat, d_out] and xe, power, first, sum_x and sum_y:
+ * u and, for inputs, s = m tmp; row: the constant. Scales the codes. */
 int train_end_equations(struct end *s, struct err *e);
 
 #endif

@@ -15,167 +15,121 @@ enum { ITERATIONS = 8 };
 static const double CLOSE_ENOUGH = 1e-5;	/* |residual|^2 left */
 static const double INPUTS = 6;	/* ridge on S, in those on D */
 
-/* The lengths that columns are divided by, ridge included; codes scaled so. */
+/* The lengths that columns are divided by, ridge included; codes scaled so, and
+ * what was summed with them. */
 static int scale_codes(struct end *s, struct err *e)
 {
-	size_t n = s->fit * s->k, i;
-	double *power = s->sum, ridge = s->t->cfg.end_ridge;
+	double ridge = s->t->cfg.end_ridge;
+	size_t i;
 
-	memset(power, 0, s->lat * sizeof(*power));
-	for (i = 0; i < n; i++)
-		if (s->latent[i] != DEV_TC_NONE)
-			power[s->latent[i]] += (double)s->value[i] * s->value[i];
 	for (i = 0; i < s->lat; i++) {
-		double sq = power[i] + ridge;
+		double sq = s->power[i] + ridge;
 
-		s->scale[i] = power[i] > 0 ? (float)(1 / sqrt(sq)) : 0;
+		s->scale[i] = (float)(1 / sqrt(sq));
 		s->lambda[i] = (float)(ridge / sq);
 	}
 	for (i = 0; i < s->n * s->k; i++)
 		if (s->latent[i] != DEV_TC_NONE)
 			s->value[i] *= s->scale[s->latent[i]];
-	return s->d->put(s->dev, s->codes.value, s->value,
-	                 s->n * s->k * sizeof(float), e);
-}
-
-/* Rows [at, at + n) of the fit rows' codes by latent, in row order: starts from
- * `first` on into start [lat + 2], the entries behind them. Sums of values. */
-static void transpose_chunk(const struct end *s, size_t at, size_t n,
-                            uint32_t first, uint32_t *start, uint32_t *row,
-                            float *value)
-{
-	const uint32_t *latent = s->latent + at * s->k;
-	size_t i;
-
-	memset(start, 0, (s->lat + 2) * sizeof(*start));
-	start[1] = first;
-	for (i = 0; i < n * s->k; i++)
-		if (latent[i] != DEV_TC_NONE)
-			start[latent[i] + 2]++;
-	for (i = 2; i < s->lat + 2; i++)
-		start[i] += start[i - 1];
-	start[0] = first;
-	for (i = 0; i < n * s->k; i++) {
-		uint32_t j;
-
-		if (latent[i] == DEV_TC_NONE)
-			continue;
-		j = start[latent[i] + 1]++;
-		row[j] = (uint32_t)(i / s->k);
-		value[j] = s->value[at * s->k + i];
-		s->sum[latent[i]] += (double)value[j];
-	}
-}
-
-/* by_latent, ones and the diagonal's places */
-static int transpose(struct end *s, struct err *e)
-{
-	size_t n = s->fit * s->k, i, at, m;
-	uint32_t *start = mem_scratch(s->lat + 2, sizeof(*start), e);
-	uint32_t *row = mem_array(n, sizeof(*row), e), first = 0;
-	float *value = mem_array(n, sizeof(*value), e);
-	int rc = -1;
-
-	if (!start || !row || !value)
-		goto done;
-	for (i = 0; i < s->lat; i++)
-		s->sum[i] = 0;
-	for (at = i = 0; at < s->fit; at += m, i++) {
-		m = train_end_chunk(at, s->fit);
-		transpose_chunk(s, at, m, first, start, row, value);
-		first = start[s->lat];
-		if (s->d->put(s->dev, s->by_latent.start + i * (s->lat + 1),
-		              start, (s->lat + 1) * sizeof(*start), e) < 0)
-			goto done;
-	}
-	for (i = 0; i < s->lat; i++)
-		s->one[i] = (float)s->sum[i];
-	for (i = 0; i <= s->lat; i++)
-		start[i] = (uint32_t)i;
-	if (s->d->put(s->dev, s->by_latent.row, row, n * sizeof(*row), e) < 0 ||
-	    s->d->put(s->dev, s->by_latent.value, value, n * sizeof(*value),
-	              e) < 0 ||
-	    s->d->put(s->dev, s->ones, s->one, s->lat * sizeof(float), e) < 0 ||
-	    s->d->put(s->dev, s->diag.start, start,
-	              (s->lat + 1) * sizeof(*start), e) < 0)
-		goto done;
-	rc = s->d->put(s->dev, s->diag.row, start, s->lat * sizeof(*start), e);
-done:
-	mem_free(start);
-	mem_free(row);
-	mem_free(value);
-	return rc;
-}
-
-/* out [lat, dim] += Z^T v of the i-th chunk, v its rows */
-static int put_back(struct end *s, size_t i, const float *v, size_t dim,
-                    float *out, struct err *e)
-{
-	return s->d->tc->combine(s->dev, s->by_latent.start + i * (s->lat + 1),
-	                         s->by_latent.row, s->by_latent.value, s->lat,
-	                         v, dim, out, e);
-}
-
-/* out [lat, dim] = Z^T v, v [fit, dim] */
-static int back(struct end *s, const float *v, size_t dim, float *out,
-                struct err *e)
-{
-	size_t i;
-
-	if (s->d->tc->scale(s->dev, out, 0, s->lat * dim, out, e) < 0)
+	if (s->d->put(s->dev, s->codes.value, s->value,
+	              s->n * s->k * sizeof(float), e) < 0 ||
+	    train_end_diagonal(s, s->scale, s->p, s->d_out, s->r, e) < 0 ||
+	    (s->skip && train_end_diagonal(s, s->scale, s->ap, s->d_in, s->c,
+	                                   e) < 0))
 		return -1;
-	for (i = 0; i < s->chunks; i++)
-		if (put_back(s, i, v + i * TRAIN_END_CHUNK * dim, dim, out, e) < 0)
-			return -1;
-	return 0;
+	for (i = 0; i < s->lat; i++)
+		s->one[i] = (float)(s->first[i] * s->scale[i]);
+	return s->d->put(s->dev, s->ones, s->one, s->lat * sizeof(float), e);
 }
 
-/* out = Z^T Z v, both [lat, d_out] */
-static int there_and_back(struct end *s, const float *v, float *out,
-                          struct err *e)
+/* out = Z^T Z v of the fit rows, both [lat, d_out] */
+static int products(struct end *s, const float *v, float *out, struct err *e)
 {
-	size_t i, n;
+	const struct dev_tc_codes fit = { s->codes.latent, s->codes.value,
+	                                  s->fit, s->k };
 
 	if (s->d->tc->scale(s->dev, out, 0, s->lat * s->d_out, out, e) < 0)
 		return -1;
-	for (i = 0; i < s->chunks; i++) {
-		n = train_end_chunk(i * TRAIN_END_CHUNK, s->fit);
-		if (s->d->tc->scale(s->dev, s->q, 0, n * s->d_out, s->q,
-		                    e) < 0 ||
-		    train_end_decode(s, v, i * TRAIN_END_CHUNK, n, e) < 0 ||
-		    put_back(s, i, s->q, s->d_out, out, e) < 0)
-			return -1;
-	}
-	return 0;
+	return s->d->tc->gram(s->dev, &fit, v, s->lat, s->d_out, out, e);
 }
 
-/* m = (x^T x + ridge)^-1, c = Z^T x, xe = x^T e */
-static int eliminate(struct end *s, struct err *e)
+static int put_mean(struct end *s, const double *sum, size_t dim, float *mean,
+                    struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < dim; i++)
+		s->one[i] = (float)(sum[i] / (double)s->fit);
+	return s->d->put(s->dev, mean, s->one, dim * sizeof(float), e);
+}
+
+/* a [n, m] += by * v w^T */
+static int outer(struct end *s, float by, const float *v, size_t n,
+                 const float *w, size_t m, float *a, struct err *e)
+{
+	return s->d->gemm(s->dev, 0, 0, n, m, 1, by, v, 1, w, m, 1, a, m, e);
+}
+
+/* c, xx and xe with x about its mean; the latter still against y */
+static int centre(struct end *s, struct err *e)
+{
+	size_t n = s->d_in;
+	float fit = (float)s->fit;
+
+	if (put_mean(s, s->sum_x, n, s->mean_x, e) < 0 ||
+	    outer(s, -1, s->ones, s->lat, s->mean_x, n, s->c, e) < 0 ||
+	    outer(s, -fit, s->mean_x, n, s->mean_x, n, s->xx, e) < 0)
+		return -1;
+	return outer(s, -fit, s->mean_x, n, s->mean_e, s->d_out, s->xe, e);
+}
+
+/* From r, xe and mean_e against y to those against e, y less what the trained
+ * weights give: b_dec, skip and decoder, p for scaled codes. */
+static int less_trained(struct end *s, struct err *e)
 {
 	const struct dev_ops *d = s->d;
+	const struct train_layer *t = s->t;
+	size_t n = s->d_in, m = s->d_out, all = s->lat * m;
+	float fit = (float)s->fit;
+
+	/* row: their constant, with x about its mean */
+	if (d->tc->scale(s->dev, s->p, 0, all, s->p, e) < 0 ||
+	    train_end_decoder(s, s->p, e) < 0 ||
+	    products(s, s->p, s->ap, e) < 0 ||
+	    d->axpy(s->dev, -1, s->ap, s->r, all, e) < 0 ||
+	    d->copy(s->dev, s->row, t->b_dec.w, m * sizeof(float), e) < 0)
+		return -1;
+	if (s->skip &&
+	    (d->gemm(s->dev, 0, 1, 1, m, n, 1, s->mean_x, n, t->skip.w, n, 1,
+	             s->row, m, e) < 0 ||
+	     d->gemm(s->dev, 0, 1, s->lat, m, n, -1, s->c, n, t->skip.w, n, 1,
+	             s->r, m, e) < 0 ||
+	     d->gemm(s->dev, 0, 1, n, m, n, -1, s->xx, n, t->skip.w, n, 1, s->xe,
+	             m, e) < 0 ||
+	     d->gemm(s->dev, 1, 0, n, m, s->lat, -1, s->c, n, s->p, m, 1, s->xe,
+	             m, e) < 0))
+		return -1;
+	if (outer(s, -1, s->ones, s->lat, s->row, m, s->r, e) < 0 ||
+	    d->axpy(s->dev, -1, s->row, s->mean_e, m, e) < 0)
+		return -1;
+	return d->gemm(s->dev, 0, 0, 1, m, s->lat, -1 / fit, s->ones, s->lat,
+	               s->p, m, 1, s->mean_e, m, e);
+}
+
+/* m = (xx + ridge)^-1 */
+static int invert(struct end *s, struct err *e)
+{
 	size_t n = s->d_in, i;
-	float *xx = train_end_give(s, n, n, e), *id = train_end_give(s, n, n, e);
-	int rc = -1;
+	float *id = train_end_give(s, n, n, e);
+	const float one = 1;
+	int rc = id ? 0 : -1;
 
-	if (!xx || !id)
-		goto done;
-	for (i = 0; i < n; i++) {
-		const float one = 1;
-
-		if (d->put(s->dev, id + i * n + i, &one, sizeof(one), e) < 0)
-			goto done;
-	}
-	if (d->gemm(s->dev, 1, 0, n, n, s->fit, 1, s->x, n, s->x, n, 0, xx, n,
-	            e) < 0 ||
-	    d->tc->ridge(s->dev, xx, id, n, n,
-	                INPUTS * s->t->cfg.end_ridge, s->m, e) < 0 ||
-	    back(s, s->x, n, s->c, e) < 0)
-		goto done;
-	rc = d->gemm(s->dev, 1, 0, n, s->d_out, s->fit, 1, s->x, n, s->e,
-	             s->d_out, 0, s->xe, s->d_out, e);
-done:
-	d->release(s->dev, xx);
-	d->release(s->dev, id);
+	for (i = 0; rc == 0 && i < n; i++)
+		rc = s->d->put(s->dev, id + i * n + i, &one, sizeof(one), e);
+	if (rc == 0)
+		rc = s->d->tc->ridge(s->dev, s->xx, id, n, n,
+		                     INPUTS * s->t->cfg.end_ridge, s->m, e);
+	s->d->release(s->dev, id);
 	return rc;
 }
 
@@ -198,28 +152,26 @@ static int less_eliminated(struct end *s, const float *v, float *out,
 	if (d->gemm(s->dev, 0, 0, 1, m, s->lat, 1, s->ones, s->lat, v, m, 0,
 	            s->row, m, e) < 0)
 		return -1;
-	return d->gemm(s->dev, 0, 0, s->lat, m, 1, -1 / (float)s->fit, s->ones,
-	               1, s->row, m, 1, out, m, e);
+	return outer(s, -1 / (float)s->fit, s->ones, s->lat, s->row, m, out, e);
 }
 
-/* r = Z^T (e - its part that S and c take) */
+/* r = Z^T e less its part that S and c take */
 static int right_side(struct end *s, struct err *e)
 {
 	const struct dev_ops *d = s->d;
 	size_t n = s->d_in, m = s->d_out;
 
-	if (back(s, s->e, m, s->r, e) < 0)
+	if (put_mean(s, s->sum_y, m, s->mean_e, e) < 0 ||
+	    (s->skip && centre(s, e) < 0) || less_trained(s, e) < 0)
 		return -1;
 	if (s->skip &&
-	    (d->gemm(s->dev, 0, 0, n, m, n, 1, s->m, n, s->xe, m, 0, s->s, m,
+	    (invert(s, e) < 0 ||
+	     d->gemm(s->dev, 0, 0, n, m, n, 1, s->m, n, s->xe, m, 0, s->s, m,
 	             e) < 0 ||
 	     d->gemm(s->dev, 0, 0, s->lat, m, n, -1, s->c, n, s->s, m, 1, s->r,
 	             m, e) < 0))
 		return -1;
-	if (train_end_means(s, s->e, m, s->row, e) < 0)
-		return -1;
-	return d->gemm(s->dev, 0, 0, s->lat, m, 1, -1, s->ones, 1, s->row, m, 1,
-	               s->r, m, e);
+	return outer(s, -1, s->ones, s->lat, s->mean_e, m, s->r, e);
 }
 
 static int conjugate_gradients(struct end *s, struct err *e)
@@ -234,8 +186,8 @@ static int conjugate_gradients(struct end *s, struct err *e)
 		return -1;
 	first = rho;
 	for (i = 0; i < ITERATIONS && rho > CLOSE_ENOUGH * first; i++) {
-		if (there_and_back(s, s->p, s->ap, e) < 0 ||
-		    train_end_diagonal(s, s->lambda, s->p, s->ap, e) < 0 ||
+		if (products(s, s->p, s->ap, e) < 0 ||
+		    train_end_diagonal(s, s->lambda, s->p, s->d_out, s->ap, e) < 0 ||
 		    less_eliminated(s, s->p, s->ap, e) < 0 ||
 		    train_end_dot(s, s->p, s->ap, s->lat, &curve, e) < 0)
 			return -1;
@@ -268,7 +220,7 @@ static int solve_rest(struct end *s, struct err *e)
 	     d->gemm(s->dev, 0, 0, n, m, n, 1, s->m, n, s->tmp, m, 0, s->s, m,
 	             e) < 0))
 		return -1;
-	if (train_end_means(s, s->e, m, s->row, e) < 0)
+	if (d->copy(s->dev, s->row, s->mean_e, m * sizeof(float), e) < 0)
 		return -1;
 	return d->gemm(s->dev, 0, 0, 1, m, s->lat, -1 / (float)s->fit, s->ones,
 	               s->lat, s->u, m, 1, s->row, m, e);
@@ -276,8 +228,7 @@ static int solve_rest(struct end *s, struct err *e)
 
 int train_end_equations(struct end *s, struct err *e)
 {
-	if (scale_codes(s, e) < 0 || transpose(s, e) < 0 ||
-	    (s->skip && eliminate(s, e) < 0) || right_side(s, e) < 0 ||
+	if (scale_codes(s, e) < 0 || right_side(s, e) < 0 ||
 	    conjugate_gradients(s, e) < 0)
 		return -1;
 	return solve_rest(s, e);

@@ -6,6 +6,8 @@
 #include "mem.h"
 #include "train_impl.h"
 
+enum { SLAB = 16 };	/* columns that the end's products have in cache */
+
 /* ---- the model ---------------------------------------------------------------- */
 
 static double model_bytes(const struct train_plan_in *in)
@@ -156,8 +158,13 @@ static double add_run(const struct train_plan_in *in,
 	if (rows > 0) {
 		s += add(&op[PLAN_START], n_layers, 2 * rows * d * lat, encode,
 		         d * lat * (h->half ? 8 : 4), stream);
+		/* inputs against themselves and outputs */
+		s += add(&op[PLAN_START], n_layers,
+		         t->skip ? 2 * rows * d * (d + e) : 0, matmul,
+		         4 * rows * (d + e), stream);
+		/* codes against all, their columns some at a time */
 		s += add(&op[PLAN_START], 10.0 * n_layers, 4 * rows * t->k * e,
-		         matmul, 8 * rows * t->k * e, gather);
+		         matmul, 8 * rows * t->k * e / SLAB, stream);
 		s += add(&op[PLAN_START], 10.0 * n_layers,
 		         t->skip ? 4 * d * e * lat : 0, matmul,
 		         4 * lat * (2 * d + 8 * e), stream);

@@ -665,8 +665,6 @@ static void small_ops_do_what_they_say(void **state)
 	float value[] = { 2, 1, 0, 1, 0, 0 }, slope[6], y[2 * D] = { 0 };
 	double want[2 * D] = { 0 };
 	struct dev_tc_codes c = { latent, value, 2, 3 };
-	const uint32_t start[] = { 0, 2, 2, 4 }, at[] = { 3, 3, 0, 3 };
-	const float by[] = { 1, 2, 1, -0.5f };
 	size_t i, j;
 
 	(void)state;
@@ -699,16 +697,6 @@ static void small_ops_do_what_they_say(void **state)
 		for (j = 0; j < D; j++)
 			s += (double)x[i * D + j] * x[(i + 1) * D + j];
 		near(sq[i], s, 10);
-	}
-	/* row 0: x3 twice; row 1: nothing; row 2: x0 - x3 / 2 */
-	for (j = 0; j < 3 * D; j++)
-		out[j] = (float)j;
-	assert_int_equal(t->combine(d, start, at, by, 3, x, D, out, &e), 0);
-	for (j = 0; j < D; j++) {
-		near(out[j], (double)j + 3.0 * x[3 * D + j], 10);
-		assert_true(out[D + j] == (float)(D + j));
-		near(out[2 * D + j], (double)(2 * D + j) + (double)x[j] -
-		     (double)x[3 * D + j] / 2, 10);
 	}
 	assert_int_equal(t->gather(d, x, ids, 2, D, out, &e), 0);
 	assert_memory_equal(out, x + 3 * D, D * sizeof(float));
