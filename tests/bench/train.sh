@@ -2,7 +2,8 @@
 # Training: the encoder's and the step's rate beside the machine's sgemm, and
 # tctrain beside sparsify on SmolLM2, one layer and all of them, Adam, k 32, BATCH
 # (512) tokens a step, the same threads, loading, first steps and saving not counted. CELLS
-# (LAYERS:EXPANSION[:PRECISION of the model's pass]) says which; sparsify wants 10 GB for all
+# (LAYERS:EXPANSION[:PRECISION of the model's pass]) says which; with WHOLE=N all of a
+# run of N tokens counts, too, start and end; sparsify wants 10 GB for all
 # layers at 32, and is asked once where two cells differ in precision alone.
 # ORACLE_PYTHON names sparsify's Python; CPUTIME=1: see tests/lib/trainbench.sh.
 set -u
@@ -18,7 +19,7 @@ for shape in '512 576 4608 32' '512 576 18432 32' '1024 1536 12288 64'; do
 		"$(awk "BEGIN { printf \"%.2f\", $encode / $step }")" - 'its encoding'
 done
 
-train_begin
+train_begin "${WHOLE:-0}"
 python3 -c '
 import json, struct, sys
 for s in sys.stdin:
@@ -46,4 +47,8 @@ for cell in ${CELLS:-15:8 all:8 all:8:q8 all:32 all:32:q8}; do
 	asked=$layers:$x
 	line "train.tctrain $cell" "$a tok/s" "$b tok/s" "$(awk "BEGIN { printf \"%.1f\", $a / $b }")" \
 		"$([ "$layers" = all ] && echo 5 || echo 2)" "sparsify, Adam, layers:expansion $cell"
+	[ "${WHOLE-}" ] || continue
+	a=$(train_whole "$layers" "$WHOLE" "$x" 32 "$threads" "$precision") || { echo '# tctrain failed'; exit 1; }
+	line "train.whole $cell" "$a tok/s" "$b tok/s" "$(awk "BEGIN { printf \"%.1f\", $a / $b }")" - \
+		"the same, all of $WHOLE tokens' time, start and end, beside its steps alone"
 done
