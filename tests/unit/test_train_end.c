@@ -16,7 +16,7 @@
 
 /* The end's least squares, beside a dense solution of the same equations. */
 
-enum { ROWS = 1664, BATCH = 16, STEPS = 100, WINDOW = 1200, MAX_P = MAX_L + MAX_D + 1 };
+enum { ROWS = 9664, BATCH = 16, STEPS = 600, WINDOW = 9200, MAX_P = MAX_L + MAX_D + 1 };
 static const double INPUTS = 6;	/* as in train_end_solve.c */
 
 static struct train_cfg end_config(void)
@@ -25,7 +25,7 @@ static struct train_cfg end_config(void)
 
 	c.dec_rate = 0.3;
 	c.n_steps = STEPS;
-	c.end_tokens = WINDOW + 12;	/* 75 batches, three chunks to solve on */
+	c.end_tokens = WINDOW + 12;	/* 575 batches, three chunks, the second on both sides */
 	c.end_ridge = 100;
 	return c;
 }
@@ -238,9 +238,9 @@ static void dense(double ridge)
 static void is_the_dense_solution(void **state)
 {
 	(void)state;
-	dense(10);
-	dense(100);
-	dense(5000);
+	dense(80);	/* a ridge as strong for so many rows as 10 for 1,200 */
+	dense(800);
+	dense(40000);
 }
 
 /* ---- properties ---------------------------------------------------------- */
