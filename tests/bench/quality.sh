@@ -62,6 +62,9 @@ end.64k -x 8 --end-tokens 65536 --end-ridge 5000
 end.ridge1250 -x 8 --end-ridge 1250
 end.ridge2500 -x 8 --end-ridge 2500
 end.ridge5000 -x 8 --end-ridge 5000
+skip.all -x 8 --skip-every 1
+skip.8th -x 8 --skip-every 8
+skip.4th.no-end -x 8 --skip-every 4 --end-tokens 0
 no-skip -x 8 --no-skip
 sae -x 8 --sae
 CELLS
