@@ -49,16 +49,6 @@ static struct dev_cpu *cpu(struct dev *d)
 	return (struct dev_cpu *)d;
 }
 
-/* Active slots of a row: they come first. */
-static size_t n_active(const uint32_t *latent, size_t k)
-{
-	size_t n = 0;
-
-	while (n < k && latent[n] != DEV_TC_NONE)
-		n++;
-	return n;
-}
-
 static void decode_range(void *ctx, size_t first, size_t n)
 {
 	const struct rows *q = ctx;
@@ -68,11 +58,11 @@ static void decode_range(void *ctx, size_t first, size_t n)
 	for (i = first; i < first + n; i++) {
 		const uint32_t *latent = q->c->latent + i * k;
 
-		m = i + 1 < q->c->n ? n_active(latent + k, k) : 0;
+		m = i + 1 < q->c->n ? tc_active(latent + k, k) : 0;
 		for (j = 0; j < m && j < TC_AHEAD; j++)
 			ahead[j] = q->w + (size_t)latent[k + j] * q->dim;
 		q->loops->combine(q->w, latent, q->c->value + i * k,
-		                  n_active(latent, k), ahead, j, q->dim, 1,
+		                  tc_active(latent, k), ahead, j, q->dim, 1,
 		                  q->out + i * q->dim);
 	}
 }
@@ -95,7 +85,7 @@ static void slope_range(void *ctx, size_t first, size_t n)
 
 	for (i = first; i < first + n; i++) {
 		const uint32_t *latent = q->c->latent + i * k;
-		size_t m = n_active(latent, k);
+		size_t m = tc_active(latent, k);
 
 		for (j = 0; j < k; j++)
 			q->out[i * k + j] = j < m

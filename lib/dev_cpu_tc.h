@@ -8,7 +8,7 @@
 
 enum {
 	TC_AHEAD = 8,	/* rows asked for at once, before they are wanted */
-	TC_SLAB = 16	/* columns of scatter and gram at a time */
+	TC_SLAB = 16	/* columns of scatter and gram at a time: 16 lanes */
 };
 
 /*
@@ -81,6 +81,16 @@ static inline float tc_key_value(uint64_t key)
 static inline uint32_t tc_key_latent(uint64_t key)
 {
 	return UINT32_MAX - (uint32_t)key;
+}
+
+/* Active slots of a row: they come first. */
+static inline size_t tc_active(const uint32_t *latent, size_t k)
+{
+	size_t n = 0;
+
+	while (n < k && latent[n] != DEV_TC_NONE)
+		n++;
+	return n;
 }
 
 /* dev_cpu_tc_encode.c */

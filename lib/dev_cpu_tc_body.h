@@ -264,38 +264,23 @@ static void body_combine(const float *src, const uint32_t *row,
 static void body_slab(const struct dev_tc_codes *c, const float *v, size_t ld,
                       size_t cols, const float *in, float *sum)
 {
-	enum { U = TC_SLAB / 16 };
 	const uint32_t *latent = c->latent;
 	const float *value = c->value;
-	size_t i, m, e, at;
-	struct v16 q[U];
+	size_t i, m, e;
+	struct v16 q;
+	float *to;
 
 	for (i = 0; i < c->n; i++, latent += c->k, value += c->k) {
-		_Pragma("GCC unroll 4")
-		for (int j = 0; j < U; j++) {
-			size_t left = cols > 16u * (unsigned)j ? cols - 16u *
-			              (unsigned)j : 0;
-
-			q[j] = !v || left == 0 ? splat16(0) : left >= 16
-			     ? load16(v + i * ld + 16 * j)
-			     : load_tail(v + i * ld + 16 * j, left, 0);
-		}
-		for (m = 0; m < c->k && latent[m] != DEV_TC_NONE; m++) {
-			if (v)
-				continue;
-			at = (size_t)latent[m] * TC_SLAB;
-			_Pragma("GCC unroll 4")
-			for (int j = 0; j < U; j++)
-				q[j] = add16(q[j], mul16(splat16(value[m]),
-				             load16(in + at + 16 * j)));
-		}
+		m = tc_active(latent, c->k);
+		q = !v ? splat16(0) : cols == TC_SLAB ? load16(v + i * ld)
+		  : load_tail(v + i * ld, cols, 0);
+		for (e = 0; !v && e < m; e++)
+			q = add16(q, mul16(splat16(value[e]), load16(in +
+				(size_t)latent[e] * TC_SLAB)));
 		for (e = 0; e < m; e++) {
-			at = (size_t)latent[e] * TC_SLAB;
-			_Pragma("GCC unroll 4")
-			for (int j = 0; j < U; j++)
-				store16(sum + at + 16 * j, add16(load16(sum + at
-					+ 16 * j), mul16(splat16(value[e]),
-					q[j])));
+			to = sum + (size_t)latent[e] * TC_SLAB;
+			store16(to, add16(load16(to), mul16(splat16(value[e]),
+			                                    q)));
 		}
 	}
 }

@@ -436,19 +436,23 @@ static int add_sums(struct end *s, size_t at, size_t n, struct err *e)
 	               out, e);
 }
 
-/* Codes of all rows, sums of those solved on. */
-static int read_rows(struct end *s, struct err *e)
+/* Codes of all rows, sums of those solved on. *judged: next_chunk's next is the
+ * first with other rows. */
+static int read_rows(struct end *s, struct chunk *judged, struct err *e)
 {
-	struct chunk c = { 0 };
+	struct chunk c = { 0 }, before;
 	size_t fit;
 
 	for (;;) {
+		before = c;
 		if (next_chunk(s, &c, e) < 0)
 			return -1;
 		if (c.n == 0)
 			return 0;
 		if (select_codes(s, &c, e) < 0)
 			return -1;
+		if (s->fit >= c.at && s->fit < c.at + c.n)
+			*judged = before;
 		fit = s->fit > c.at ? s->fit - c.at : 0;
 		fit = fit < c.n ? fit : c.n;
 		if (fit && add_sums(s, c.at, fit, e) < 0)
@@ -472,6 +476,8 @@ int train_end_decoder(struct end *s, float *out, struct err *e)
 
 	for (i = 0; i < s->lat; i++)
 		s->one[i] = 1 / s->scale[i];
+	if (s->d->tc->scale(s->dev, out, 0, s->lat * s->d_out, out, e) < 0)
+		return -1;
 	return train_end_diagonal(s, s->one, s->t->dec.w, s->d_out, out, e);
 }
 
@@ -507,18 +513,16 @@ static int predict(struct end *s, size_t at, size_t n, const float *b,
 	return d->tc->decode(s->dev, &c, dec, m, s->q, e);
 }
 
-/* The share of the change to apply, in [0, 1], by the rows kept back. */
-static int judge(struct end *s, double *share, struct err *e)
+/* The share of the change to apply, in [0, 1], by the rows kept back, which begin
+ * in the chunk after c. p becomes the trained decoder. */
+static int judge(struct end *s, struct chunk c, double *share, struct err *e)
 {
 	const struct dev_ops *d = s->d;
 	struct train_layer *t = s->t;
-	struct chunk c = { 0 };
 	double along = 0, square = 0, a, b;
 	size_t from, n;
 
-	/* p: the trained decoder */
-	if (d->tc->scale(s->dev, s->p, 0, s->lat * s->d_out, s->p, e) < 0 ||
-	    train_end_decoder(s, s->p, e) < 0)
+	if (train_end_decoder(s, s->p, e) < 0)
 		return -1;
 	for (;;) {
 		float *x, *y;
@@ -527,8 +531,6 @@ static int judge(struct end *s, double *share, struct err *e)
 			return -1;
 		if (c.n == 0)
 			break;
-		if (c.at + c.n <= s->fit)
-			continue;
 		from = s->fit > c.at ? s->fit - c.at : 0;
 		n = c.n - from;
 		x = s->x + from * s->d_in;
@@ -576,10 +578,11 @@ static int apply(struct end *s, double share, struct err *e)
 
 static int solve(struct end *s, struct err *e)
 {
+	struct chunk judged = { 0 };
 	double share;
 
-	if (take_thresholds(s, e) < 0 || read_rows(s, e) < 0 ||
-	    train_end_equations(s, e) < 0 || judge(s, &share, e) < 0)
+	if (take_thresholds(s, e) < 0 || read_rows(s, &judged, e) < 0 ||
+	    train_end_equations(s, e) < 0 || judge(s, judged, &share, e) < 0)
 		return -1;
 	return apply(s, share, e);
 }

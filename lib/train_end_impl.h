@@ -49,7 +49,7 @@ int train_end_dot(struct end *s, const float *a, const float *b, size_t n,
 /* out += values (host, [lat]) * v, both [lat, dim] */
 int train_end_diagonal(struct end *s, const float *values, const float *v,
                        size_t dim, float *out, struct err *e);
-/* out += the trained decoder for scaled codes, out [lat, d_out]. */
+/* out = the trained decoder for scaled codes, [lat, d_out]. */
 int train_end_decoder(struct end *s, float *out, struct err *e);
 
 /* train_end_solve.c. Of the sums over the fit rows of codes and of x and y as they

@@ -2,8 +2,10 @@
  * The end's equations. Inputs' part S and the constant c are eliminated (their
  * matrix is d_in wide); the codes' part D is found by conjugate gradients on what
  * is left, a Schur complement, each latent's column scaled to unit length. Z^T Z
- * is never formed: a product with it is a decoding and its transpose, some rows
- * at a time. Hestenes and Stiefel 1952; Saad, Iterative Methods, 6.7 and 14.2.
+ * is never formed: a product with it is a decoding and its transpose, row by row.
+ * Errors are not either: what is summed over rows is y, and what the trained
+ * weights give is taken from the sums. Hestenes and Stiefel 1952; Saad, Iterative
+ * Methods, 6.7 and 14.2.
  */
 #include <math.h>
 #include <string.h>
@@ -93,8 +95,7 @@ static int less_trained(struct end *s, struct err *e)
 	float fit = (float)s->fit;
 
 	/* row: their constant, with x about its mean */
-	if (d->tc->scale(s->dev, s->p, 0, all, s->p, e) < 0 ||
-	    train_end_decoder(s, s->p, e) < 0 ||
+	if (train_end_decoder(s, s->p, e) < 0 ||
 	    products(s, s->p, s->ap, e) < 0 ||
 	    d->axpy(s->dev, -1, s->ap, s->r, all, e) < 0 ||
 	    d->copy(s->dev, s->row, t->b_dec.w, m * sizeof(float), e) < 0)

@@ -137,7 +137,7 @@ static double add_run(const struct train_plan_in *in,
 	if (h->half)
 		s += add(&op[PLAN_ENCODE], steps, 0, encode, 4 * b * lat,
 		         stream);
-	rows = c->skip_every > 1 ? b / (double)c->skip_every : b;
+	rows = b / (double)train_larger(c->skip_every, 1);
 	if (t->skip)
 		s += add(&op[PLAN_SKIP], steps, 2 * (b + rows) * d * e,
 		         h->peak * h->skip, 4 * d * e, stream);

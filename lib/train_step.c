@@ -266,7 +266,7 @@ static double dec_rate(const struct train_layer *t)
 	       (t->stats.step < c->warmup ? share : sqrt(share));
 }
 
-/* Gradient and step of W_skip, rows of every skip_every-th. */
+/* Gradient of W_skip, from every skip_every-th row, and its step. */
 static int step_skip(struct train_layer *t, size_t n, const struct dev_tc_opt *o,
                      struct err *e)
 {
@@ -275,7 +275,7 @@ static int step_skip(struct train_layer *t, size_t n, const struct dev_tc_opt *o
 	const struct tc_cfg *c = &t->cfg.tc;
 	/* of the parts behind each other in g, those that decode with a skip */
 	size_t parts = c->multi_topk && t->cfg.recipe == TRAIN_R1 ? 2 : 1, p;
-	size_t every = t->cfg.skip_every > 1 ? t->cfg.skip_every : 1;
+	size_t every = train_larger(t->cfg.skip_every, 1);
 	size_t first = (size_t)(t->stats.step % every), rows;
 
 	first = first < n ? first : 0;
