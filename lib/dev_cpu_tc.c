@@ -324,6 +324,7 @@ const struct dev_tc_ops dev_cpu_tc = {
 	.dots = tc_dots,
 	.scatter = dev_cpu_tc_scatter,
 	.gram = dev_cpu_tc_gram,
+	.square = dev_cpu_tc_square,
 	.centre = tc_centre,
 	.fill_rows = tc_fill_rows,
 	.scale = tc_scale,

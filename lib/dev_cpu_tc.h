@@ -106,6 +106,9 @@ int dev_cpu_tc_scatter(struct dev *d, const struct dev_tc_codes *c,
                        float *out, struct err *e);
 int dev_cpu_tc_gram(struct dev *d, const struct dev_tc_codes *c, const float *v,
                     size_t n_latents, size_t dim, float *out, struct err *e);
+/* dev_cpu_tc_square.c */
+int dev_cpu_tc_square(struct dev *d, const struct dev_tc_codes *c,
+                      size_t n_latents, float *out, struct err *e);
 /* dev_cpu_tc_skip.c */
 int dev_cpu_tc_skip_add(struct dev *d, const float *x, size_t n, size_t d_in,
                         const float *w, size_t d_out, float *out,

@@ -169,6 +169,10 @@ struct dev_tc_ops {
 	int (*gram)(struct dev *d, const struct dev_tc_codes *c, const float *v,
 	            size_t n_latents, size_t dim, float *out, struct err *e);
 
+	/* The matrix itself: out[n_latents, n_latents] += Z^T Z */
+	int (*square)(struct dev *d, const struct dev_tc_codes *c,
+	              size_t n_latents, float *out, struct err *e);
+
 	/* out[i] = (x[rows[i]] - mean) * scale, i < n; rows (host, or NULL:
 	 * i), mean [dim] (or NULL: 0). out may be x when
 	 * rows is NULL. */

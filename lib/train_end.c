@@ -23,47 +23,20 @@
 #include <string.h>
 
 #include "mem.h"
-#include "par.h"
-#include "tensor.h"
 #include "train_end_impl.h"
 
 enum {
 	BACK = 8,		/* a share of the rows */
-	PART = 8192		/* values moved at a time */
+	STRIP = 192		/* columns of x against x at a time */
 };
-static const float HALF_MAX = 65504;
 static const double BOLD = 1.5;
 
-/* ---- keeping rows ---------------------------------------------------------- */
-
-/* Steps whose rows are kept. */
-static size_t slots(const struct train_cfg *c)
-{
-	size_t n = c->end_tokens / c->batch;
-
-	return c->n_steps && c->n_steps < n ? (size_t)c->n_steps : n;
-}
-
-static size_t row_width(const struct tc_cfg *c)
-{
-	return (size_t)c->d_out + (c->transcode ? c->d_in : 0);
-}
-
-size_t train_end_kept_bytes(const struct train_cfg *c)
-{
-	return slots(c) * (c->batch * row_width(&c->tc) * sizeof(uint16_t) +
-	                   sizeof(uint32_t));
-}
-
-static size_t chunk_rows(const struct train_cfg *c)
-{
-	return train_larger(TRAIN_END_CHUNK, c->batch);
-}
+/* ---- sizes -------------------------------------------------------------------- */
 
 size_t train_end_work_bytes(const struct train_cfg *c)
 {
 	const struct tc_cfg *t = &c->tc;
-	size_t rows = slots(c) * c->batch, chunk = chunk_rows(c);
+	size_t rows = train_end_rows(c), chunk = train_end_chunk(c);
 	size_t in = t->d_in, out = t->d_out, wide = train_larger(in, out);
 	size_t x = t->transcode && t->skip ? in : 0;
 
@@ -72,7 +45,8 @@ size_t train_end_work_bytes(const struct train_cfg *c)
 	chunk = chunk < rows ? chunk : rows;
 	return sizeof(float) * (chunk * (in + 2 * out) + 4 * rows *
 	       (size_t)tc_slots(t) + (size_t)t->n_latents * (2 * out + 2 *
-	       wide + x + 12) + x * (2 * x + 3 * out));
+	       wide + x + 12) + x * (2 * x + 3 * out) +
+	       train_end_dense_values(t->n_latents, out));
 }
 
 /* Of n rows those solved on; the others judge. */
@@ -85,8 +59,8 @@ size_t train_packed_bytes(const struct train_cfg *c, struct dev *d)
 {
 	const struct dev_ops *o = dev_ops(d);
 	size_t n = c->tc.d_in, m = c->tc.d_out, lat = c->tc.n_latents;
-	size_t b = c->batch, rows = slots(c) * b, fit = solved_on(rows), i;
-	size_t chunk = chunk_rows(c) < rows ? chunk_rows(c) : rows;
+	size_t b = c->batch, rows = train_end_rows(c), fit = solved_on(rows), i;
+	size_t chunk = train_end_chunk(c) < rows ? train_end_chunk(c) : rows;
 	size_t r1 = c->recipe == TRAIN_R1 ? b : 0;
 	const size_t of[][3] = {
 		/* the start's least squares, and what they leave */
@@ -99,8 +73,9 @@ size_t train_packed_bytes(const struct train_cfg *c, struct dev *d)
 	size_t kept = o->tc->encode_keeps(d, b, n, lat, train_slots(c));
 
 	if (fit)
-		kept = train_larger(kept, o->tc->encode_keeps(d, chunk, n, lat,
-		                                              tc_slots(&c->tc)));
+		kept = train_larger(train_larger(kept, o->tc->encode_keeps(d,
+			chunk, n, lat, tc_slots(&c->tc))),
+			train_end_dense_keeps(d, lat, n, m));
 	if (c->tc.multi_topk)
 		kept = train_larger(kept, o->tc->encode_keeps(d, b, n, lat, 4 *
 		                                              c->tc.k));
@@ -111,95 +86,6 @@ size_t train_packed_bytes(const struct train_cfg *c, struct dev *d)
 		kept = train_larger(kept, o->gemm_keeps(d, of[i][0], of[i][1],
 		                                        of[i][2]));
 	return kept;
-}
-
-int train_end_due(const struct train_cfg *c, uint64_t steps)
-{
-	return slots(c) && steps &&
-	       (!c->n_steps || steps > c->n_steps - slots(c));
-}
-
-int train_end_begin(struct train_layer *t, struct err *e)
-{
-	const struct tc_cfg *c = &t->cfg.tc;
-	size_t n = slots(&t->cfg), rows = n * t->cfg.batch;
-
-	t->kept_slots = n;
-	if (!(t->kept_n = mem_array(n, sizeof(*t->kept_n), e)) ||
-	    !(t->kept_y = mem_array(rows, c->d_out * sizeof(*t->kept_y), e)))
-		return -1;
-	if (c->transcode &&
-	    !(t->kept_x = mem_array(rows, c->d_in * sizeof(*t->kept_x), e)))
-		return -1;
-	return 0;
-}
-
-/* Values of a step's rows as f32 and f16. */
-struct halves {
-	float *single;
-	uint16_t *half;
-	const uint16_t *from;	/* NULL: to half, else from there */
-	size_t n;
-};
-
-static void convert(void *ctx, size_t item, int thread)
-{
-	const struct halves *h = ctx;
-	size_t at = item * PART, n = h->n - at < PART ? h->n - at : PART, i;
-	float *v = h->single + at;
-
-	(void)thread;
-	if (h->from) {
-		f32_from_f16(h->from + at, n, v);
-		return;
-	}
-	for (i = 0; i < n; i++)
-		v[i] = v[i] > HALF_MAX ? HALF_MAX
-		     : v[i] < -HALF_MAX ? -HALF_MAX : v[i];
-	f16_from_f32(v, n, h->half + at);
-}
-
-static void convert_all(const struct train_layer *t, struct halves *h)
-{
-	par_for(dev_par(t->dev), (h->n + PART - 1) / PART, convert, h);
-}
-
-static int pack(struct train_layer *t, const float *from, size_t n, uint16_t *to,
-                struct err *e)
-{
-	struct halves h = { t->work->kept, to, NULL, n };
-
-	if (train_ops(t)->get(t->dev, h.single, from, n * sizeof(*from), e) < 0)
-		return -1;
-	convert_all(t, &h);
-	return 0;
-}
-
-int train_end_keep(struct train_layer *t, size_t n, struct err *e)
-{
-	const struct tc_cfg *c = &t->cfg.tc;
-	size_t slot, at;
-
-	if (!train_end_due(&t->cfg, t->stats.step + 1))
-		return 0;
-	if (!t->kept_n && train_end_begin(t, e) < 0)
-		return -1;
-	slot = (size_t)(t->stats.step % t->kept_slots);
-	at = slot * t->cfg.batch;
-	t->kept_n[slot] = (uint32_t)n;
-	if (c->transcode && pack(t, t->work->x, n * c->d_in,
-	                         t->kept_x + at * c->d_in, e) < 0)
-		return -1;
-	return pack(t, t->work->y, n * c->d_out, t->kept_y + at * c->d_out, e);
-}
-
-void train_end_free(struct train_layer *t)
-{
-	mem_free(t->kept_x);
-	mem_free(t->kept_y);
-	mem_free(t->kept_n);
-	t->kept_x = t->kept_y = NULL;
-	t->kept_n = NULL;
 }
 
 /* ---- what is solved --------------------------------------------------------- */
@@ -222,7 +108,7 @@ static uint32_t *give_ids(struct end *s, size_t rows, size_t cols, struct err *e
 static int give_device(struct end *s, struct err *e)
 {
 	size_t wide = train_larger(s->d_in, s->d_out);
-	size_t chunk = chunk_rows(&s->t->cfg);
+	size_t chunk = train_end_chunk(&s->t->cfg);
 
 	chunk = chunk < s->n ? chunk : s->n;
 	if (!(s->x = train_end_give(s, chunk, s->d_in, e)) ||
@@ -272,7 +158,7 @@ static int open_end(struct end *s, struct train_layer *t, struct err *e)
 	for (i = 0; i < t->kept_slots; i++)
 		s->n += t->kept_n[i];
 	s->fit = solved_on(s->n);
-	host = train_larger(train_larger(chunk_rows(&t->cfg), s->lat), wide);
+	host = train_larger(train_larger(train_end_chunk(&t->cfg), s->lat), wide);
 	if (!(s->sum = mem_scratch(host, sizeof(*s->sum), e)) ||
 	    !(s->power = mem_array(s->lat, sizeof(*s->power), e)) ||
 	    !(s->first = mem_array(s->lat, sizeof(*s->first), e)) ||
@@ -306,47 +192,6 @@ static void close_end(struct end *s)
 
 /* ---- rows, codes, sums -------------------------------------------------------- */
 
-static int unpack(struct end *s, const uint16_t *from, size_t n, float *to,
-                  struct err *e)
-{
-	struct halves h = { s->t->work->kept, NULL, from, n };
-
-	convert_all(s->t, &h);
-	return s->d->put(s->dev, to, h.single, n * sizeof(*to), e);
-}
-
-/* Where in the kept rows, oldest first, a chunk begins: so many steps and rows on;
- * its rows. */
-struct chunk {
-	size_t slot, at, n;
-};
-
-/* The next chunk's x and y, whole steps; c.n 0: there is none. An autoencoder's
- * encoder sees y less b_dec. */
-static int next_chunk(struct end *s, struct chunk *c, struct err *e)
-{
-	const struct train_layer *t = s->t;
-	size_t room = chunk_rows(&t->cfg), slot, at;
-
-	c->at += c->n;
-	for (c->n = 0; c->slot < t->kept_slots; c->slot++) {
-		slot = (size_t)((t->stats.step + c->slot) % t->kept_slots);
-		if (c->n + t->kept_n[slot] > room)
-			break;
-		at = slot * t->cfg.batch;
-		if ((t->kept_x && unpack(s, t->kept_x + at * s->d_in,
-		                         t->kept_n[slot] * s->d_in,
-		                         s->x + c->n * s->d_in, e) < 0) ||
-		    unpack(s, t->kept_y + at * s->d_out,
-		           t->kept_n[slot] * s->d_out, s->y + c->n * s->d_out,
-		           e) < 0)
-			return -1;
-		c->n += t->kept_n[slot];
-	}
-	return t->kept_x ? 0 : s->d->tc->centre(s->dev, s->y, NULL, c->n, s->d_in,
-	                                        t->b_dec.w, 1, s->x, e);
-}
-
 /* Of the rows [at, at + n) */
 static struct dev_tc_codes codes_of(const struct end *s, size_t at, size_t n)
 {
@@ -372,7 +217,8 @@ static int take_thresholds(struct end *s, struct err *e)
 
 /* A chunk's codes as the finished transcoder will have them (tc_encode), but at
  * most 4 k where there are thresholds; on the host, too. */
-static int select_codes(struct end *s, const struct chunk *c, struct err *e)
+static int select_codes(struct end *s, const struct train_end_chunk *c,
+                        struct err *e)
 {
 	struct train_layer *t = s->t;
 	struct dev_tc_codes part = codes_of(s, c->at, c->n);
@@ -428,24 +274,29 @@ static int add_sums(struct end *s, size_t at, size_t n, struct err *e)
 	if (!s->skip)
 		return 0;
 	if (add_columns(s, s->x, n, in, s->sum_x, e) < 0 ||
-	    d->tc->scatter(s->dev, &c, s->x, s->lat, in, s->ap, e) < 0 ||
-	    d->gemm(s->dev, 1, 0, in, in, n, 1, s->x, in, s->x, in, 1, s->xx, in,
-	            e) < 0)
+	    d->tc->scatter(s->dev, &c, s->x, s->lat, in, s->ap, e) < 0)
 		return -1;
+	for (i = 0; i < in; i += STRIP) {	/* up to the diagonal */
+		size_t w = in - i < STRIP ? in - i : STRIP;
+
+		if (d->gemm(s->dev, 1, 0, w, i + w, n, 1, s->x + i, in, s->x, in,
+		            1, s->xx + i * in, in, e) < 0)
+			return -1;
+	}
 	return d->gemm(s->dev, 1, 0, in, out, n, 1, s->x, in, s->y, out, 1, s->xe,
 	               out, e);
 }
 
-/* Codes of all rows, sums of those solved on. *judged: next_chunk's next is the
+/* Codes of all rows, sums of those solved on. *judged: the next read is the
  * first with other rows. */
-static int read_rows(struct end *s, struct chunk *judged, struct err *e)
+static int read_rows(struct end *s, struct train_end_chunk *judged, struct err *e)
 {
-	struct chunk c = { 0 }, before;
+	struct train_end_chunk c = { 0 }, before;
 	size_t fit;
 
 	for (;;) {
 		before = c;
-		if (next_chunk(s, &c, e) < 0)
+		if (train_end_read(s, &c, e) < 0)
 			return -1;
 		if (c.n == 0)
 			return 0;
@@ -515,7 +366,8 @@ static int predict(struct end *s, size_t at, size_t n, const float *b,
 
 /* The share of the change to apply, in [0, 1], by the rows kept back, which begin
  * in the chunk after c. p becomes the trained decoder. */
-static int judge(struct end *s, struct chunk c, double *share, struct err *e)
+static int judge(struct end *s, struct train_end_chunk c, double *share,
+                 struct err *e)
 {
 	const struct dev_ops *d = s->d;
 	struct train_layer *t = s->t;
@@ -527,7 +379,7 @@ static int judge(struct end *s, struct chunk c, double *share, struct err *e)
 	for (;;) {
 		float *x, *y;
 
-		if (next_chunk(s, &c, e) < 0)
+		if (train_end_read(s, &c, e) < 0)
 			return -1;
 		if (c.n == 0)
 			break;
@@ -578,7 +430,7 @@ static int apply(struct end *s, double share, struct err *e)
 
 static int solve(struct end *s, struct err *e)
 {
-	struct chunk judged = { 0 };
+	struct train_end_chunk judged = { 0 };
 	double share;
 
 	if (take_thresholds(s, e) < 0 || read_rows(s, &judged, e) < 0 ||

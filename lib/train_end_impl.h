@@ -4,8 +4,12 @@
 
 #include "train_impl.h"
 
-enum { TRAIN_END_CHUNK = 4096 };	/* rows that are in memory at a time, or
-					 * a step's, if these are more */
+enum {
+	TRAIN_END_CHUNK = 4096,	/* rows that are in memory at a time, or a step's,
+				 * if these are more */
+	TRAIN_END_DENSE = 6144,	/* latents up to which their matrix is formed */
+	TRAIN_END_BLOCK = 192	/* columns of it eliminated at a time */
+};
 
 struct end {
 	struct train_layer *t;
@@ -40,6 +44,19 @@ struct end {
 	float *value;
 };
 
+/* Where in the kept rows, oldest first, a chunk begins: so many steps and rows on;
+ * its rows. {0}: before the first. */
+struct train_end_chunk {
+	size_t slot, at, n;
+};
+
+/* train_end_keep.c. Rows kept in all, and in a chunk, at most. */
+size_t train_end_rows(const struct train_cfg *c);
+size_t train_end_chunk(const struct train_cfg *c);
+/* The next chunk's x and y, whole steps; c->n 0: there is none. An autoencoder's
+ * encoder sees y less b_dec. */
+int train_end_read(struct end *s, struct train_end_chunk *c, struct err *e);
+
 /* Device memory, zeroed. */
 float *train_end_give(struct end *s, size_t rows, size_t cols, struct err *e);
 
@@ -54,7 +71,18 @@ int train_end_decoder(struct end *s, float *out, struct err *e);
 
 /* train_end_solve.c. Of the sums over the fit rows of codes and of x and y as they
  * are, in ap [lat, d_in], xx, p [lat, d_out] and xe, power, first, sum_x and sum_y:
- * u and, for inputs, s = m tmp; row: the constant. Scales the codes. */
+ * u and, for inputs, s = m tmp; row: the constant. Of xx what is on and below the
+ * diagonal is read. Scales the codes. */
 int train_end_equations(struct end *s, struct err *e);
+
+/* train_end_dense.c. Values in device memory that it takes beside what is there, of so
+ * many latents. */
+size_t train_end_dense_values(size_t lat, size_t d_out);
+/* What a device keeps for its matrix products (train_packed_bytes). */
+size_t train_end_dense_keeps(struct dev *d, size_t lat, size_t d_in,
+                             size_t d_out);
+/* u = A^-1 r, A [lat, lat] being codes against codes with their ridge, less what S
+ * and c take; ap is spoilt. ERR_RANGE where f32 does not hold A positive definite. */
+int train_end_dense(struct end *s, struct err *e);
 
 #endif

@@ -163,16 +163,16 @@ double train_threshold_mean(const struct train_layer *t);
 /* Of all latents, normalised space (host); not of TopK. */
 int train_thresholds_get(struct train_layer *t, float *theta, struct err *e);
 
-/* train_end.c: whether rows have been kept after so many steps. */
+/* train_end_keep.c: whether rows have been kept after so many steps. */
 int train_end_due(const struct train_cfg *c, uint64_t steps);
 /* Room for them. */
 int train_end_begin(struct train_layer *t, struct err *e);
 /* The n prepared rows of work, if the step's are to be kept. */
 int train_end_keep(struct train_layer *t, size_t n, struct err *e);
-/* Solves and forgets the rows. */
-int train_end_solve(struct train_layer *t, struct err *e);
 void train_end_free(struct train_layer *t);
 size_t train_end_kept_bytes(const struct train_cfg *c);
+/* train_end.c: solves, and forgets the rows. */
+int train_end_solve(struct train_layer *t, struct err *e);
 size_t train_end_work_bytes(const struct train_cfg *c);
 
 /* train_plain.c: weights given plain, brought into the normalised space. */

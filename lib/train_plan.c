@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "mem.h"
-#include "train_impl.h"
+#include "train_end_impl.h"
 
 enum { SLAB = 16 };	/* columns that the end's products have in cache */
 
@@ -115,6 +115,32 @@ static double add(struct train_plan_cost *c, double times, double flop,
 	return s;
 }
 
+/* The codes' part of the end: as train_end_dense.c and train_end_solve.c. */
+static double add_codes_end(const struct train_cfg *c, double n_layers,
+                            double rows, const struct train_card *h,
+                            double matmul, struct train_plan_cost *op)
+{
+	const struct tc_cfg *t = &c->tc;
+	double stream = h->bandwidth * h->stream;
+	double gather = h->bandwidth * h->gather;
+	double d = t->skip ? t->d_in : 0, e = t->d_out, lat = t->n_latents, s;
+	int dense = t->n_latents <= TRAIN_END_DENSE;
+	double products = dense ? 1 : 10, blocks = ceil(lat / TRAIN_END_BLOCK);
+
+	/* codes against all, their columns some at a time */
+	s = add(op, products * n_layers, 4 * rows * t->k * e, matmul,
+	        8 * rows * t->k * e / SLAB, stream);
+	s += add(op, products * n_layers, 4 * d * e * lat, matmul,
+	         4 * lat * (2 * d + 8 * e), stream);
+	if (!dense)
+		return s;
+	s += add(op, n_layers, 2 * rows * t->k * t->k, matmul,
+	         8 * rows * t->k * t->k, gather);
+	/* factored, each block's columns read and written */
+	return s + add(op, n_layers, lat * lat * (lat / 3 + d + 2 * e), matmul,
+	               4 * lat * lat * (1 + blocks / 3), stream);
+}
+
 static double add_run(const struct train_plan_in *in,
                       const struct train_set_cfg *r, int n_layers,
                       struct train_plan_cost *op)
@@ -162,12 +188,8 @@ static double add_run(const struct train_plan_in *in,
 		s += add(&op[PLAN_START], n_layers,
 		         t->skip ? 2 * rows * d * (d + e) : 0, matmul,
 		         4 * rows * (d + e), stream);
-		/* codes against all, their columns some at a time */
-		s += add(&op[PLAN_START], 10.0 * n_layers, 4 * rows * t->k * e,
-		         matmul, 8 * rows * t->k * e / SLAB, stream);
-		s += add(&op[PLAN_START], 10.0 * n_layers,
-		         t->skip ? 4 * d * e * lat : 0, matmul,
-		         4 * lat * (2 * d + 8 * e), stream);
+		s += add_codes_end(c, n_layers, rows, h, matmul,
+		                   &op[PLAN_START]);
 	}
 	return s;
 }

@@ -5,7 +5,6 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "mem.h"
 #include "par.h"
 
 struct count {
@@ -69,33 +68,12 @@ static void refuses_silly_pools(void **state)
 	assert_true(par_cores() >= 1);
 }
 
-static void sizes_cannot_wrap(void **state)
-{
-	struct err e = { 0 };
-	uint32_t *v = NULL;
-	size_t cap = 0, out;
-
-	(void)state;
-	assert_null(mem_array(SIZE_MAX / 2, 3, &e));
-	assert_int_equal(e.code, ERR_RANGE);
-	assert_int_equal(mem_mul(SIZE_MAX, 2, &out, &e), -1);
-	assert_int_equal(mem_grow(&v, &cap, 5, sizeof(*v), &e), 0);
-	v[4] = 44;
-	assert_int_equal(mem_grow(&v, &cap, 5000, sizeof(*v), &e), 0);
-	assert_int_equal(v[4], 44);
-	assert_true(cap >= 5000);
-	assert_int_equal(mem_grow(&v, &cap, SIZE_MAX, sizeof(*v), &e), -1);
-	assert_int_equal(v[4], 44);
-	mem_free(v);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_item_runs_exactly_once),
 		cmocka_unit_test(no_pool_runs_in_order_here),
 		cmocka_unit_test(refuses_silly_pools),
-		cmocka_unit_test(sizes_cannot_wrap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
