@@ -1,6 +1,5 @@
 /* attrgraph: attribution graphs of prompts.
  * stdout or files: Neuronpedia's JSON, or graph/1. */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -138,13 +137,6 @@ static const struct cli_tool tool = {
 	.max_operands = -1,
 	.options = options, .unrecorded = unrecorded
 };
-
-static volatile sig_atomic_t stopped_by;
-
-static void on_signal(int sig)
-{
-	stopped_by = sig;
-}
 
 /* All that lasts longer than a prompt. */
 struct job {
@@ -322,7 +314,7 @@ static int step(void *ctx, size_t done, size_t total)
 
 	(void)total;
 	progress_at(&j->progress, done, NULL);
-	return stopped_by || (j->o->deadline > 0 &&
+	return *cli_stopped() || (j->o->deadline > 0 &&
 	                      seconds_since(&j->begun) > j->o->deadline);
 }
 
@@ -462,7 +454,7 @@ static int one(struct job *j, const struct attrgraph_prompt *p, struct err *e)
 	if ((stopped = attr_run(j->attr, &j->opt, &watch, e)) < 0)
 		goto done;
 	progress_end(&j->progress, n, slug);
-	if (stopped_by && stopped && j->o->state) {
+	if (*cli_stopped() && stopped && j->o->state) {
 		rc = 0;		/* the state is written */
 		goto done;
 	}
@@ -503,7 +495,7 @@ static int line_prompt(struct job *j, const struct doc *d, struct err *e)
 static int each_doc(struct job *j, const char *path, enum docs_format format,
                     struct err *e)
 {
-	const struct docs_opt o = { .format = format, .stop = &stopped_by };
+	const struct docs_opt o = { .format = format, .stop = cli_stopped() };
 	struct docs *docs = docs_open(&path, 1, &o, e);
 	const struct doc *d;
 	size_t n;
@@ -512,7 +504,7 @@ static int each_doc(struct job *j, const char *path, enum docs_format format,
 
 	if (!docs)
 		return e->code == ERR_STOP ? 0 : -1;
-	while ((got = docs_batch(docs, 1, 1, &d, &n, e)) > 0 && !stopped_by) {
+	while ((got = docs_batch(docs, 1, 1, &d, &n, e)) > 0 && !*cli_stopped()) {
 		if (format == DOCS_LINES) {
 			got = line_prompt(j, d, e);
 		} else {
@@ -532,14 +524,14 @@ static int all(struct job *j, struct err *e)
 	const struct opts *o = j->o;
 	size_t i;
 
-	for (i = 0; i < o->prompt.n && !stopped_by; i++)
+	for (i = 0; i < o->prompt.n && !*cli_stopped(); i++)
 		if (text_prompt(j, o->prompt.item[i], e) < 0)
 			return -1;
 	if (o->file && each_doc(j, o->file, DOCS_TEXT, e) < 0)
 		return -1;
 	if (o->prompts && each_doc(j, o->prompts, DOCS_LINES, e) < 0)
 		return -1;
-	if (stopped_by)
+	if (*cli_stopped())
 		return err_set(e, ERR_STOP, "stopped by a signal, %zu graphs "
 		               "are written", j->n_done);
 	return 0;
@@ -668,7 +660,6 @@ int main(int argc, char **argv)
 	struct opts o;
 	struct cli_common c;
 	struct err e = { 0 };
-	struct sigaction act = { .sa_handler = on_signal };
 	struct job j = { .o = &o, .c = &c, .slugs = json_object() };
 	int first = cli_parse(&tool, argc, argv, &o, sizeof(o), &c), rc;
 	int views = first < argc && !strcmp(argv[first], "view");
@@ -690,8 +681,7 @@ int main(int argc, char **argv)
 			.d3 = o.d3, .put = to_stdout, .command = c.command,
 			.seed = c.seed }, &e)))
 		cli_die(&tool, &e);
-	sigaction(SIGTERM, &act, NULL);
-	sigaction(SIGINT, &act, NULL);
+	cli_stop_on_signals();
 	j.progress.fn = c.progress ? cli_progress : NULL;
 	j.progress.ctx = (void *)&tool;
 	if (!(j.metrics = metrics_open(c.metrics, 0, &e)))

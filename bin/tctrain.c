@@ -1,6 +1,5 @@
 /* tctrain: train a transcoder for each layer of a model.
  * stdin: acts/1, or tokens/1 with --model.  DIR: checkpoints. */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,13 +131,6 @@ static const struct cli_tool tool = {
 	.brief = "train sparse transcoders of a model's MLPs",
 	.options = options
 };
-
-static volatile sig_atomic_t stopped;
-
-static void on_signal(int sig)
-{
-	stopped = sig;
-}
 
 /* ---- what the options mean ---------------------------------------------- */
 
@@ -313,16 +305,14 @@ static int run(const struct opts *o, const struct cli_common *c,
 {
 	const struct rows_opt r = { o->model, o->layers, (size_t)o->skip,
 		(size_t)o->forward, o->precision,
-		c->progress ? cli_log(&tool) : (struct log){ 0 }, &stopped };
-	struct sigaction act = { .sa_handler = on_signal };
+		c->progress ? cli_log(&tool) : (struct log){ 0 }, cli_stopped() };
 	struct dev *d = dev_open(o->device, c->threads, e);
 	struct rows *rows = d ? rows_open("-", &r, d, e) : NULL;
 	int rc = -1;
 
 	if (rows) {
 		/* only now: until then there is nothing to save */
-		sigaction(SIGTERM, &act, NULL);
-		sigaction(SIGINT, &act, NULL);
+		cli_stop_on_signals();
 		rc = train(o, c, l, d, rows, e);
 	}
 	rows_free(rows);

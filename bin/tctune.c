@@ -1,7 +1,6 @@
 /* tctune: train the transcoders of all layers together, by what the model
  * predicts with them in its MLPs' places.
  * stdin: tokens/1.  DIR: checkpoints. */
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -77,13 +76,6 @@ struct job {
 	size_t *start, n, n_seqs;
 };
 
-static volatile sig_atomic_t stopped;
-
-static void on_signal(int sig)
-{
-	stopped = sig;
-}
-
 static int step(struct job *j, struct err *e)
 {
 	struct model_batch b = { j->ids, j->n, j->start, j->n_seqs };
@@ -103,7 +95,7 @@ static int step(struct job *j, struct err *e)
 	j->done = train_feed_settle(j->feed, j->n_rows_before, e);
 	if (j->done < 0)
 		return -1;
-	return stopped && !j->done ? train_feed_stop(j->feed, e) : 0;
+	return *cli_stopped() && !j->done ? train_feed_stop(j->feed, e) : 0;
 }
 
 static int take(struct job *j, const struct rec_tokens *t, struct err *e)
@@ -194,7 +186,6 @@ static int begin(struct job *j, struct err *e)
 
 static int run(struct job *j, struct err *e)
 {
-	struct sigaction act = { .sa_handler = on_signal };
 	struct log log = cli_log(&tool);
 	struct stream_in *in;
 	struct rec_tokens t;
@@ -203,9 +194,8 @@ static int run(struct job *j, struct err *e)
 	if (!(in = stream_open_in("-", "tokens/1", e)))
 		return -1;
 	/* only now: until then there is nothing to save */
-	sigaction(SIGTERM, &act, NULL);
-	sigaction(SIGINT, &act, NULL);
-	stream_stop_on(in, &stopped);
+	cli_stop_on_signals();
+	stream_stop_on(in, cli_stopped());
 	if (!(j->in = rec_tokens_on(in, &j->head, e)) ||
 	    !(j->dev = dev_open(j->c->device, j->c->threads, e)) ||
 	    !(j->model = model_open(j->o->model, j->dev,

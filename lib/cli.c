@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +74,26 @@ static void help(const struct cli_tool *t)
 	       "      --version                    version\n");
 	cli_close_stdout(t);
 	exit(0);
+}
+
+static volatile sig_atomic_t stopped;
+
+static void on_signal(int sig)
+{
+	stopped = sig;
+}
+
+const volatile sig_atomic_t *cli_stopped(void)
+{
+	return &stopped;
+}
+
+void cli_stop_on_signals(void)
+{
+	struct sigaction act = { .sa_handler = on_signal };
+
+	sigaction(SIGTERM, &act, NULL);
+	sigaction(SIGINT, &act, NULL);
 }
 
 void cli_usage(const struct cli_tool *t, const char *fmt, ...)

@@ -8,6 +8,7 @@
 #ifndef R1_CLI_H
 #define R1_CLI_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -106,6 +107,12 @@ int cli_lines_read(const struct cli_tool *t, const char *path, int argc,
                    char **argv, size_t size, struct cli_lines *l,
                    struct err *e);
 void cli_lines_free(struct cli_lines *l);
+
+/* From now on SIGTERM and SIGINT do not end the tool but are left in *cli_stopped(),
+ * 0 until one comes, for it to save what it has and stop (ERR_STOP). Not to be called
+ * before there is something to save. */
+void cli_stop_on_signals(void);
+const volatile sig_atomic_t *cli_stopped(void);
 
 /* Exits 2 with one line on stderr and a pointer to --help. For misuse that
  * the table cannot express. */
