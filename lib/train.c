@@ -27,21 +27,27 @@ size_t train_default_skip_every(const struct train_cfg *c)
 	return every < MOST ? every : MOST;
 }
 
-enum { WHOLE_RUN = 131072, WINDOW = 32768 };
+enum { END_MOST = 131072, END_LEAST = 32768 };	/* tokens */
 
 size_t train_default_end_tokens(const struct train_cfg *c)
 {
-	return c->n_steps && c->n_steps <= WHOLE_RUN / c->batch ? WHOLE_RUN
-	                                                        : WINDOW;
+	const size_t room = (size_t)1 << 30;
+	size_t row = train_end_row_bytes(&c->tc), n = row ? room / row : END_MOST;
+
+	if (c->n_steps && c->n_steps <= END_MOST / c->batch)
+		return END_MOST;
+	return n > END_MOST ? END_MOST : n < END_LEAST ? END_LEAST : n;
 }
 
 double train_default_end_ridge(const struct train_cfg *c)
 {
 	const double least = 600, most = 5000;
 	double run = (double)c->n_steps * (double)c->batch;
-	double r = least * fmax(run / fmax((double)c->end_tokens, 1), 1);
+	double window = (double)c->end_tokens;
 
-	return c->n_steps ? fmin(r, most) : most;
+	if (run > 0 && run <= window)
+		return least;
+	return fmin(least * fmax(END_MOST / fmax(window, 1), 1), most);
 }
 
 double train_lr(const struct train_cfg *c, uint64_t s)

@@ -111,11 +111,12 @@ double train_default_lr(const struct train_cfg *c);
 /* 4 where the end solves the skip connection anew, less where fewer than 128 rows
  * of a batch would be left; else 1 (r1-training(7)). */
 size_t train_default_skip_every(const struct train_cfg *c);
-/* Rows that the end sees: all of a run of at most 131,072, which is what memory
- * is for; of longer ones, or of unknown length, the last 32,768. */
+/* Rows that the end sees: all of a run of at most 131,072; of longer ones, or of
+ * unknown length, the last 131,072, but what a gibibyte holds, and 32,768 at least
+ * (r1-training(7)). */
 size_t train_default_end_tokens(const struct train_cfg *c);
-/* Its ridge by end_tokens: 600 where that is all of the run; as much more as the
- * run is longer, up to 5,000: what the weights have learnt elsewhere weighs
+/* Its ridge by end_tokens: 600 where these are all of the run, or 131,072; as much
+ * more as they are fewer, up to 5,000: short windows learn their documents
  * (r1-training(7)). */
 double train_default_end_ridge(const struct train_cfg *c);
 

@@ -18,14 +18,15 @@ static size_t slots(const struct train_cfg *c)
 	return c->n_steps && c->n_steps < n ? (size_t)c->n_steps : n;
 }
 
-static size_t row_width(const struct tc_cfg *c)
+size_t train_end_row_bytes(const struct tc_cfg *c)
 {
-	return (size_t)c->d_out + (c->transcode ? c->d_in : 0);
+	return ((size_t)c->d_out + (c->transcode ? c->d_in : 0)) *
+	       sizeof(uint16_t);
 }
 
 size_t train_end_kept_bytes(const struct train_cfg *c)
 {
-	return slots(c) * (c->batch * row_width(&c->tc) * sizeof(uint16_t) +
+	return slots(c) * (c->batch * train_end_row_bytes(&c->tc) +
 	                   sizeof(uint32_t));
 }
 

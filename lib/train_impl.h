@@ -171,6 +171,8 @@ int train_end_begin(struct train_layer *t, struct err *e);
 int train_end_keep(struct train_layer *t, size_t n, struct err *e);
 void train_end_free(struct train_layer *t);
 size_t train_end_kept_bytes(const struct train_cfg *c);
+/* Of one row that is kept. */
+size_t train_end_row_bytes(const struct tc_cfg *c);
 /* train_end.c: solves, and forgets the rows. */
 int train_end_solve(struct train_layer *t, struct err *e);
 size_t train_end_work_bytes(const struct train_cfg *c);

@@ -242,11 +242,19 @@ static int fits(const struct train_plan_in *in, struct train_plan_pass *q)
 static int append(struct train_plan *p, size_t *cap, struct train_plan_pass *q,
                   struct err *e)
 {
+	double host = 0;
+	size_t i;
+
 	if (mem_grow(&p->pass, cap, p->n_passes + 1, sizeof(*p->pass), e) < 0)
 		return -1;
 	timing(p, q);
 	p->pass[p->n_passes++] = *q;
 	p->s += q->s;
+	for (i = q->run; p->in.card->half && i < q->run + q->n_runs; i++)
+		host += (double)q->n_layers * (double)train_end_kept_bytes(
+			&p->in.runs[i].train);
+	if (host > p->host_bytes)
+		p->host_bytes = host;
 	if (q->bytes > p->bytes)
 		p->bytes = q->bytes;
 	return 0;

@@ -118,6 +118,7 @@ struct train_plan {
 	size_t n_passes;
 	struct train_plan_cost op[PLAN_OPS];	/* of all passes */
 	double bytes;		/* the largest pass's */
+	double host_bytes;	/* of main memory beside a card's, the most of a pass */
 	double flop, s, usd;
 };
 

@@ -178,6 +178,10 @@ static int put_passes(const struct train_plan *p, struct text *t,
 	                  p->in.card->memory / 0x1p30, p->n_passes > 1
 	                  ? "fits in several passes" : "fits in one pass") < 0)
 		return -1;
+	if (p->host_bytes > 0 &&
+	    put(t, e, "  %-34s%9.2f\n", "main memory: rows of the end",
+	        p->host_bytes / 0x1p30) < 0)
+		return -1;
 	for (i = 0; p->n_passes > 1 && i < p->n_passes; i++) {
 		const struct train_plan_pass *q = &p->pass[i];
 		char time[32];
@@ -309,6 +313,7 @@ json_t *train_plan_json(const struct train_plan *p, struct err *e)
 	json_object_set_new(j, "passes", passes);
 	json_object_set_new(j, "operations", ops);
 	json_object_set_new(j, "bytes", json_real(p->bytes));
+	json_object_set_new(j, "host_bytes", json_real(p->host_bytes));
 	json_object_set_new(j, "flop", json_real(p->flop));
 	json_object_set_new(j, "seconds", json_real(p->s));
 	json_object_set_new(j, "share_of_peak", json_real(of_peak(p)));

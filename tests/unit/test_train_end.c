@@ -430,24 +430,40 @@ static void refuses_what_it_cannot_solve(void **state)
  * grows with what they have learnt outside. */
 static void defaults_go_by_the_run(void **state)
 {
-	static const struct { uint64_t steps; size_t tokens; double ridge; } of[] = {
-		{ 64, 131072, 600 }, { 256, 131072, 600 },
-		{ 257, 32768, 600 * 257 / 64.0 }, { 100000, 32768, 5000 },
-		{ 0, 32768, 5000 }
+	static const struct {
+		uint64_t steps;
+		uint32_t d;
+		size_t tokens;
+		double ridge;
+	} of[] = {
+		{ 64, 576, 131072, 600 }, { 256, 576, 131072, 600 },
+		{ 257, 576, 131072, 600 }, { 100000, 576, 131072, 600 },
+		{ 0, 576, 131072, 600 }, { 100000, 1536, 131072, 600 },
+		/* rows of which a gibibyte holds fewer */
+		{ 256, 4096, 131072, 600 }, { 257, 4096, 65536, 1200 },
+		{ 100000, 8192, 32768, 2400 }, { 0, 16384, 32768, 2400 }
 	};
-	struct train_cfg c = { .batch = 512 };
+	struct train_cfg c = { .batch = 512, .tc = { .transcode = 1 } };
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof(of) / sizeof(*of); i++) {
 		c.n_steps = of[i].steps;
+		c.tc.d_in = c.tc.d_out = of[i].d;
 		c.end_tokens = train_default_end_tokens(&c);
 		assert_int_equal(c.end_tokens, of[i].tokens);
 		assert_true(train_default_end_ridge(&c) == of[i].ridge);
 	}
-	c.n_steps = 128;
-	c.end_tokens = 32768;	/* half */
-	assert_true(train_default_end_ridge(&c) == 1200);
+	c.n_steps = 64;
+	c.end_tokens = 32768;	/* all */
+	assert_true(train_default_end_ridge(&c) == 600);
+	c.n_steps = 65;
+	assert_true(train_default_end_ridge(&c) == 2400);
+	c.end_tokens = 1024;
+	assert_true(train_default_end_ridge(&c) == 5000);
+	c.n_steps = 4096;
+	c.end_tokens = 1 << 20;
+	assert_true(train_default_end_ridge(&c) == 600);
 }
 
 int main(void)
