@@ -86,7 +86,7 @@ static int invert(struct dense *q, size_t j, struct err *e)
 }
 
 /* Takes block j from those after it and from their part of u, a right side yet;
- * block j's becomes what it were if there were none. */
+ * block j becomes what it would be if there were none. */
 static int eliminate(struct dense *q, size_t j, struct err *e)
 {
 	struct end *s = q->s;

@@ -25,7 +25,7 @@ struct end {
 	uint32_t *ids;		/* [lat] 0, 1, ... */
 	float *diag;		/* [lat] */
 	/* over the fit rows, x about its mean there, columns of codes scaled to
-	 * unit length, e the error of the trained weights: */
+	 * unit length, e what y is beside the trained b_dec and skip connection: */
 	float *ones;		/* [lat] sums of codes */
 	float *c, *xx, *xe;	/* [lat, d_in] codes against x; x against x and
 				 * [d_in, d_out] against e */
@@ -75,8 +75,7 @@ int train_end_decoder(struct end *s, float *out, struct err *e);
  * diagonal is read. Scales the codes. */
 int train_end_equations(struct end *s, struct err *e);
 
-/* train_end_dense.c. Values in device memory that it takes beside what is there, of so
- * many latents. */
+/* train_end_dense.c. Values in device memory that it takes beside what is there. */
 size_t train_end_dense_values(size_t lat, size_t d_out);
 /* What a device keeps for its matrix products (train_packed_bytes). */
 size_t train_end_dense_keeps(struct dev *d, size_t lat, size_t d_in,
