@@ -315,7 +315,7 @@ static int step(void *ctx, size_t done, size_t total)
 	(void)total;
 	progress_at(&j->progress, done, NULL);
 	return *cli_stopped() || (j->o->deadline > 0 &&
-	                      seconds_since(&j->begun) > j->o->deadline);
+	                          seconds_since(&j->begun) > j->o->deadline);
 }
 
 /* What a prompt will take, as a line of JSON. */

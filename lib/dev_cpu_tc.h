@@ -93,6 +93,26 @@ static inline size_t tc_active(const uint32_t *latent, size_t k)
 	return n;
 }
 
+/* A counting sort of codes by latent, at [n_latents + 1] zeros at first: counts them,
+ * a place further on; */
+static inline void tc_count(const struct dev_tc_codes *c, uint32_t *at)
+{
+	size_t i;
+
+	for (i = 0; i < c->n * c->k; i++)
+		if (c->latent[i] != DEV_TC_NONE)
+			at[c->latent[i] + 1]++;
+}
+
+/* of counts makes where each latent's begin. */
+static inline void tc_begins(uint32_t *at, size_t n_latents)
+{
+	size_t i;
+
+	for (i = 1; i <= n_latents; i++)
+		at[i] += at[i - 1];
+}
+
 /* dev_cpu_tc_encode.c */
 int dev_cpu_tc_encode(struct dev *d, const float *x, size_t n, size_t d_in,
                   const float *w, const float *b, size_t n_latents,

@@ -34,11 +34,8 @@ static void group(struct square *q)
 	size_t n = c->n * c->k, i;
 
 	memset(q->start, 0, (q->n_latents + 2) * sizeof(*q->start));
-	for (i = 0; i < n; i++)
-		if (c->latent[i] != DEV_TC_NONE)
-			at[c->latent[i] + 1]++;
-	for (i = 1; i <= q->n_latents; i++)
-		at[i] += at[i - 1];
+	tc_count(c, at);
+	tc_begins(at, q->n_latents);
 	for (i = 0; i < n; i++)
 		if (c->latent[i] != DEV_TC_NONE) {
 			uint32_t to = at[c->latent[i]]++;

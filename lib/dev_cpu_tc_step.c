@@ -66,15 +66,9 @@ static int group(struct by_latent *s, const struct dev_tc_part *parts,
 	    !s->decoder_only)
 		return -1;
 	at = s->start + 1;
-	for (p = 0; p < n_parts; p++) {
-		const struct dev_tc_codes *c = &parts[p].codes;
-
-		for (i = 0; i < c->n * c->k; i++)
-			if (c->latent[i] != DEV_TC_NONE)
-				at[c->latent[i] + 1]++;
-	}
-	for (i = 1; i <= n_latents; i++)
-		at[i] += at[i - 1];
+	for (p = 0; p < n_parts; p++)
+		tc_count(&parts[p].codes, at);
+	tc_begins(at, n_latents);
 	for (p = 0; p < n_parts; p++) {
 		const struct dev_tc_codes *c = &parts[p].codes;
 

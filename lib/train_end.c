@@ -192,8 +192,7 @@ static void close_end(struct end *s)
 
 /* ---- rows, codes, sums -------------------------------------------------------- */
 
-/* Of the rows [at, at + n) */
-static struct dev_tc_codes codes_of(const struct end *s, size_t at, size_t n)
+struct dev_tc_codes train_end_codes(const struct end *s, size_t at, size_t n)
 {
 	return (struct dev_tc_codes){ s->codes.latent + at * s->k,
 		s->codes.value + at * s->k, n, s->k };
@@ -221,7 +220,7 @@ static int select_codes(struct end *s, const struct train_end_chunk *c,
                         struct err *e)
 {
 	struct train_layer *t = s->t;
-	struct dev_tc_codes part = codes_of(s, c->at, c->n);
+	struct dev_tc_codes part = train_end_codes(s, c->at, c->n);
 	uint32_t *latent = s->latent + c->at * s->k;
 	float *value = s->value + c->at * s->k;
 	size_t bytes = c->n * s->k * sizeof(float), i;
@@ -258,7 +257,7 @@ static int add_columns(struct end *s, const float *of, size_t n, size_t dim,
 static int add_sums(struct end *s, size_t at, size_t n, struct err *e)
 {
 	const struct dev_ops *d = s->d;
-	const struct dev_tc_codes c = codes_of(s, at, n);
+	const struct dev_tc_codes c = train_end_codes(s, at, n);
 	size_t in = s->d_in, out = s->d_out, i;
 
 	for (i = at * s->k; i < (at + n) * s->k; i++)
@@ -353,7 +352,7 @@ static int predict(struct end *s, size_t at, size_t n, const float *b,
                    const float *x, struct err *e)
 {
 	const struct dev_ops *d = s->d;
-	const struct dev_tc_codes c = codes_of(s, at, n);
+	const struct dev_tc_codes c = train_end_codes(s, at, n);
 	size_t m = s->d_out;
 
 	if (d->tc->fill_rows(s->dev, b, n, m, s->q, e) < 0 ||

@@ -126,8 +126,7 @@ static int go_back(struct dense *q, size_t j, struct err *e)
 static int solve(struct dense *q, struct err *e)
 {
 	struct end *s = q->s;
-	const struct dev_tc_codes fit = { s->codes.latent, s->codes.value,
-	                                  s->fit, s->k };
+	const struct dev_tc_codes fit = train_end_codes(s, 0, s->fit);
 	size_t j;
 
 	if (s->d->tc->square(s->dev, &fit, s->lat, q->zz, e) < 0 ||

@@ -60,6 +60,8 @@ int train_end_read(struct end *s, struct train_end_chunk *c, struct err *e);
 /* Device memory, zeroed. */
 float *train_end_give(struct end *s, size_t rows, size_t cols, struct err *e);
 
+/* Of the rows [at, at + n) */
+struct dev_tc_codes train_end_codes(const struct end *s, size_t at, size_t n);
 /* a . b, both [n, d_out] */
 int train_end_dot(struct end *s, const float *a, const float *b, size_t n,
                   double *out, struct err *e);

@@ -48,8 +48,7 @@ static int scale_codes(struct end *s, struct err *e)
 /* out = Z^T Z v of the fit rows, both [lat, d_out] */
 static int products(struct end *s, const float *v, float *out, struct err *e)
 {
-	const struct dev_tc_codes fit = { s->codes.latent, s->codes.value,
-	                                  s->fit, s->k };
+	const struct dev_tc_codes fit = train_end_codes(s, 0, s->fit);
 
 	if (s->d->tc->scale(s->dev, out, 0, s->lat * s->d_out, out, e) < 0)
 		return -1;

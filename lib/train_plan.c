@@ -118,10 +118,10 @@ static double add(struct train_plan_cost *c, double times, double flop,
 /* The codes' part of the end: as train_end_dense.c and train_end_solve.c. */
 static double add_codes_end(const struct train_cfg *c, double n_layers,
                             double rows, const struct train_card *h,
-                            double matmul, struct train_plan_cost *op)
+                            struct train_plan_cost *op)
 {
 	const struct tc_cfg *t = &c->tc;
-	double stream = h->bandwidth * h->stream;
+	double matmul = h->peak * h->matmul, stream = h->bandwidth * h->stream;
 	double gather = h->bandwidth * h->gather;
 	double d = t->skip ? t->d_in : 0, e = t->d_out, lat = t->n_latents, s;
 	int dense = t->n_latents <= TRAIN_END_DENSE;
@@ -188,8 +188,7 @@ static double add_run(const struct train_plan_in *in,
 		s += add(&op[PLAN_START], n_layers,
 		         t->skip ? 2 * rows * d * (d + e) : 0, matmul,
 		         4 * rows * (d + e), stream);
-		s += add_codes_end(c, n_layers, rows, h, matmul,
-		                   &op[PLAN_START]);
+		s += add_codes_end(c, n_layers, rows, h, &op[PLAN_START]);
 	}
 	return s;
 }

@@ -427,7 +427,7 @@ static void refuses_what_it_cannot_solve(void **state)
 }
 
 /* All of a short run, the end of a longer one; what the trained weights count for
- * grows with what they have learnt outside. */
+ * grows as a window that is not all of the run gets shorter. */
 static void defaults_go_by_the_run(void **state)
 {
 	static const struct {
