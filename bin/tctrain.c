@@ -112,8 +112,9 @@ static const struct cli_opt options[] = {
 	         "steps a line of metrics stands for"),
 	CLI_LONG(0, "forward", struct opts, forward, "N", 1, 1e6, "2048",
 	         "tokens that run through the model together"),
-	CLI_CHOICE(0, "precision", struct opts, precision, DEV_PRECISIONS,
-	           "f32", "how exactly the model's matrices are multiplied"),
+	CLI_CHOICE(0, "precision", struct opts, precision,
+	           "auto|" DEV_PRECISIONS, "auto", "how exactly matrices are "
+	           "multiplied; auto: q8 with a model of 4 bits"),
 	CLI_FLAG(0, "plan", struct opts, plan,
 	         "train nothing; say what it would take on --device"),
 	CLI_STR(0, "device", struct opts, device, "cpu|cuda|CARD", "cpu",
@@ -329,9 +330,15 @@ static int this_machine(const struct opts *o, const struct cli_common *c,
                         struct train_card *card, struct model_need *need,
                         struct dev **d, struct err *e)
 {
+	const char *precision;
+
 	if (!(*d = dev_open("cpu", c->threads, e)))
 		return -1;
-	dev_set_precision(*d, o->precision);
+	if (strcmp(o->precision, "auto") != 0)
+		precision = o->precision;
+	else if (!(precision = model_precision(o->model, *d, e)))
+		return -1;
+	dev_set_precision(*d, precision);
 	if (model_need(o->model, *d, train_plan_rows(in->ctx, in->forward), need,
 	               e) < 0)
 		return -1;

@@ -79,38 +79,65 @@ static size_t layer_keeps(const struct model *m, const struct model_layer *y,
 	return most;
 }
 
-int model_need(const char *path, struct dev *d, size_t n_rows,
-               struct model_need *need, struct err *e)
+/* A model's configuration and where its weights are; *bytes of them. */
+static struct model *open_sizes(const char *path, struct dev *d, double *bytes,
+                                struct err *e)
 {
 	struct model *m = mem_array(1, sizeof(*m), e);
 	struct err none = { 0 };
 	struct stat st;
-	uint32_t i;
-	int rc = -1;
 
 	if (!m)
-		return -1;
+		return NULL;
 	m->dev = d;
 	m->expand_bytes = EXPAND_BYTES;
 	if (model_cfg_read(path, &m->cfg, e) < 0)
-		goto done;
+		goto fail;
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
 		m->safet = safet_open(path, &none);
 	else
 		m->gguf = gguf_open(path, &none);
+	if (model_load_sizes(m, bytes, e) == 0)
+		return m;
+	err_wrap(e, "%s", path);
+fail:
+	model_free(m);
+	return NULL;
+}
+
+static enum dtype layer_type(const struct model *m)
+{
+	return m->layers[0].w[MODEL_UP].type;
+}
+
+int model_need(const char *path, struct dev *d, size_t n_rows,
+               struct model_need *need, struct err *e)
+{
+	struct model *m;
+	uint32_t i;
+
 	*need = (struct model_need){ 0 };
-	if (model_load_sizes(m, &need->weights, e) < 0) {
-		err_wrap(e, "%s", path);
-		goto done;
-	}
-	need->type = m->layers[0].w[MODEL_UP].type;
+	if (!(m = open_sizes(path, d, &need->weights, e)))
+		return -1;
+	need->type = layer_type(m);
 	for (i = 0; i < m->cfg.n_layers; i++)
 		need->packed = fmax(need->packed, (double)
 		                    layer_keeps(m, &m->layers[i], n_rows));
-	rc = 0;
-done:
 	model_free(m);
-	return rc;
+	return 0;
+}
+
+const char *model_precision(const char *path, struct dev *d, struct err *e)
+{
+	const struct dev_ops *ops = dev_ops(d);
+	enum dev_precision was = ops->precision(d, DEV_Q8);
+	double bytes;
+	struct model *m = open_sizes(path, d, &bytes, e);
+	int bits4 = m && ops->as_stored(d, layer_type(m));
+
+	ops->precision(d, was);
+	model_free(m);
+	return !m ? NULL : bits4 ? "q8" : "f32";
 }
 
 void model_free(struct model *m)

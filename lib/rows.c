@@ -11,6 +11,7 @@
 struct rows {
 	const struct rows_opt *o;
 	struct dev *dev;
+	const char *precision;	/* as it has been set; NULL: it has not */
 	struct train_feed *feed;
 	int layers[TRAIN_SET_LAYERS], n_layers;
 	uint32_t d_in, d_out;
@@ -67,10 +68,24 @@ static size_t behind(const struct rows *r, size_t n)
 	return had < n ? (size_t)had : n;
 }
 
+/* Before weights are loaded; model NULL: there are none. */
+static int set_precision(struct rows *r, const char *model, struct err *e)
+{
+	const char *p = r->o->precision;
+
+	if (p && strcmp(p, "auto") == 0)
+		p = model ? model_precision(model, r->dev, e) : "f32";
+	if (!p)
+		return r->o->precision ? -1 : 0;
+	dev_set_precision(r->dev, p);
+	r->precision = p;
+	return 0;
+}
+
 /* What a run's input says of a precision that is not as ever. */
 static const char *precision(const struct rows *r)
 {
-	const char *p = r->o->precision;
+	const char *p = r->precision;
 
 	return p && strcmp(p, "q8") == 0 ? " in q8"
 	     : p && strcmp(p, "exact") == 0 ? " in exact f32" : "";
@@ -164,7 +179,8 @@ static int open_stored(struct rows *r, struct stream_in *in, struct err *e)
 	int wanted[REC_MAX_LAYERS], n, i;
 	uint32_t k;
 
-	if (!(r->acts = rec_acts_on(in, &r->head, e)))
+	if (!(r->acts = rec_acts_on(in, &r->head, e)) ||
+	    set_precision(r, NULL, e) < 0)
 		return -1;
 	if (strcmp(r->o->layers, "all") == 0) {
 		for (k = 0; k < r->head.n_layers; k++)
@@ -292,6 +308,8 @@ static int open_fused(struct rows *r, struct stream_in *in, struct err *e)
 	if (!r->o->model)
 		return err_set(e, ERR_USAGE, "tokens on standard input need "
 		               "--model");
+	if (set_precision(r, r->o->model, e) < 0)
+		return -1;
 	if (!(r->model = model_open(r->o->model, r->dev, &r->o->log, e)))
 		return -1;
 	c = model_cfg(r->model);
@@ -327,8 +345,6 @@ struct rows *rows_open(const char *path, const struct rows_opt *o,
 		return NULL;
 	r->o = o;
 	r->dev = d;
-	if (o->precision)
-		dev_set_precision(d, o->precision);
 	if (!(in = stream_open_in(path, NULL, e)))
 		goto fail;
 	stream_stop_on(in, o->stop);

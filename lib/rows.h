@@ -22,7 +22,8 @@ struct rows_opt {
 	size_t forward;		/* tokens that run through the model together,
 				 * at least; whole sequences */
 	const char *precision;	/* dev_set_precision, for the model and what
-				 * learns; NULL: the device stays as it is */
+				 * learns; auto: model_precision, f32 for stored
+				 * rows; NULL: the device stays as it is */
 	struct log log;		/* says what the model is; fn NULL: nothing */
 	const volatile sig_atomic_t *stop;	/* NULL: nothing stops it */
 };

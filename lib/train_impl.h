@@ -107,9 +107,6 @@ int train_layer_start(struct train_layer *t, const float *x, const float *y,
 /* train_start.c: statistics and first weights from n held rows. */
 int train_start(struct train_layer *t, size_t n, struct err *e);
 
-/* v = v / |v| * norm; 0 stays */
-void train_to_norm(float *v, size_t n, double norm);
-
 /* train_resample.c: after a step on n prepared rows with which `now` rows have
  * been seen, the main part's error in work->g: dead latents anew, if due. */
 int train_resample(struct train_layer *t, size_t n, uint64_t now,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "train_first.h"
 #include "train_impl.h"
 #include "train_rng.h"
 

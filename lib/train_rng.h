@@ -10,6 +10,12 @@ struct train_rng {
 	uint64_t s;
 };
 
+/* As if n numbers had been taken. */
+static inline void train_rng_skip(struct train_rng *r, uint64_t n)
+{
+	r->s += n * 0x9e3779b97f4a7c15u;
+}
+
 static inline uint64_t train_rng_next(struct train_rng *r)
 {
 	uint64_t z = r->s += 0x9e3779b97f4a7c15u;

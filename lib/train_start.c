@@ -1,24 +1,10 @@
-/* Where a transcoder starts: statistics of the first rows, first weights. */
+/* Where a transcoder starts: statistics of the first rows, their least squares. */
 #include <math.h>
 #include <string.h>
 
 #include "mem.h"
+#include "train_first.h"
 #include "train_impl.h"
-#include "train_rng.h"
-
-static void gauss(struct train_rng *r, float *out, size_t n)
-{
-	size_t i;
-
-	for (i = 0; i < n; i += 2) {
-		double radius = sqrt(-2 * log(train_rng_unit(r)));
-		double angle = 6.283185307179586477 * train_rng_unit(r);
-
-		out[i] = (float)(radius * cos(angle));
-		if (i + 1 < n)
-			out[i + 1] = (float)(radius * sin(angle));
-	}
-}
 
 /* ---- statistics --------------------------------------------------------- */
 
@@ -217,67 +203,7 @@ done:
 	return rc;
 }
 
-/* ---- first weights ------------------------------------------------------ */
-
-void train_to_norm(float *v, size_t n, double norm)
-{
-	double sq = 0;
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		sq += (double)v[i] * v[i];
-	for (i = 0; i < n && sq > 0; i++)
-		v[i] = (float)(v[i] * norm / sqrt(sq));
-}
-
-static void draw_row(struct train_layer *t, struct train_rng *r, float *row)
-{
-	size_t n = t->cfg.tc.d_in, i;
-	double bound = 1 / sqrt((double)n);
-
-	if (t->cfg.recipe == TRAIN_SPARSIFY) {	/* nn.Linear's own */
-		for (i = 0; i < n; i++)
-			row[i] = (float)((2 * train_rng_unit(r) - 1) * bound);
-		return;
-	}
-	gauss(r, row, n);
-	train_to_norm(row, n, 1);
-}
-
-/* Encoder rows; an autoencoder's decoder is their directions. */
-static int draw_weights(struct train_layer *t, struct err *e)
-{
-	const struct dev_ops *d = train_ops(t);
-	const struct tc_cfg *c = &t->cfg.tc;
-	struct train_rng r = { t->cfg.seed * 0x2545f4914f6cdd1du +
-	                       (uint64_t)t->layer * 0x632be59bd9b4e019u + 1 };
-	float *row = t->work->row_host;
-	size_t i;
-
-	for (i = 0; i < c->n_latents; i++) {
-		draw_row(t, &r, row);
-		if (d->put(t->dev, t->enc.w + i * c->d_in, row,
-		           c->d_in * sizeof(*row), e) < 0)
-			return -1;
-		if (c->transcode)
-			continue;
-		train_to_norm(row, c->d_in, 1);
-		if (d->put(t->dev, t->dec.w + i * c->d_in, row,
-		           c->d_in * sizeof(*row), e) < 0)
-			return -1;
-	}
-	return 0;
-}
-
 /* ---- rows near the data ------------------------------------------------- */
-
-/* Held rows, and how likely each is drawn, summed up: by the root of its error
- * under the least squares. */
-struct near {
-	uint32_t *row;
-	double *sum;
-	size_t n;
-};
 
 static int near_piece(struct train_layer *t, const float *x, const float *y,
                       size_t n, void *ctx, struct err *e)
@@ -286,15 +212,15 @@ static int near_piece(struct train_layer *t, const float *x, const float *y,
 	const struct dev_ops *d = train_ops(t);
 	const struct tc_cfg *c = &t->cfg.tc;
 	size_t first = (size_t)(y - t->held_y) / c->d_out, i;
-	struct near *q = ctx;
+	struct train_first_rows *q = ctx;
 
 	if (d->tc->centre(t->dev, x, w->rows, n, c->d_in, t->mean_x,
 	                  (float)t->scale_x, w->x, e) < 0 ||
 	    d->tc->centre(t->dev, y, w->rows, n, c->d_out, t->mean_y,
-	                  (float)t->scale_y, w->y, e) < 0 ||
-	    (t->skip.w &&
-	     d->gemm(t->dev, 0, 1, n, c->d_out, c->d_in, -1, w->x, c->d_in,
-	             t->skip.w, c->d_in, 1, w->y, c->d_out, e) < 0) ||
+	                  -(float)t->scale_y, w->y, e) < 0 ||
+	    (t->skip.w &&	/* the error, its sign the other way */
+	     d->tc->skip_add(t->dev, w->x, n, c->d_in, t->skip.w, c->d_out,
+	                     w->y, e) < 0) ||
 	    d->tc->row_sq(t->dev, w->y, n, c->d_out, NULL, w->sq_y, e) < 0)
 		return -1;
 	for (i = 0; i < n; i++, q->n++) {
@@ -305,58 +231,21 @@ static int near_piece(struct train_layer *t, const float *x, const float *y,
 	return 0;
 }
 
-/* A share of each encoder row's direction is a held input's, so that it fires
- * on something there is. Shorter rows learn faster against the decoder, and
- * leave more latents behind. */
-static int turn_to_data(struct train_layer *t, size_t n, struct err *e)
+static int first_weights(struct train_layer *t, size_t n, struct err *e)
 {
-	const struct dev_ops *d = train_ops(t);
-	size_t dim = t->cfg.tc.d_in, i, j;
-	double near = t->cfg.near;
-	const float *held = t->held_x ? t->held_x : t->held_y;
-	struct train_rng r = { t->cfg.seed * 0x9e3779b97f4a7c15u +
-	                       (uint64_t)t->layer * 0x632be59bd9b4e019u + 2 };
-	float *row = t->work->row_host, *mean = NULL, *x = NULL;
-	struct near q = { NULL, NULL, 0 };
+	struct train_first_rows q = { .n = 0 };
 	int rc = -1;
 
-	if (!(q.row = mem_scratch(n, sizeof(*q.row), e)) ||
-	    !(q.sum = mem_scratch(n, sizeof(*q.sum), e)) ||
-	    !(mean = mem_scratch(dim, sizeof(*mean), e)) ||
-	    !(x = mem_scratch(dim, sizeof(*x), e)) ||
-	    d->get(t->dev, mean, t->mean_x, dim * sizeof(*mean), e) < 0 ||
-	    each_piece(t, n, near_piece, &q, e) < 0)
-		goto done;
-	for (i = 0; i < t->cfg.tc.n_latents; i++) {
-		float *w = t->enc.w + i * dim;
-		size_t from = q.row[train_rng_pick(&r, q.sum, q.n)];
-
-		if (d->get(t->dev, x, held + from * dim, dim * sizeof(*x),
-		           e) < 0 ||
-		    d->get(t->dev, row, w, dim * sizeof(*row), e) < 0)
-			goto done;
-		for (j = 0; j < dim; j++)
-			x[j] -= mean[j];
-		train_to_norm(x, dim, 1);
-		for (j = 0; j < dim; j++)
-			row[j] = (float)((1 - near) * row[j] + near * x[j]);
-		train_to_norm(row, dim, 1);
-		if (!t->cfg.tc.transcode &&
-		    d->put(t->dev, t->dec.w + i * dim, row, dim * sizeof(*row),
-		           e) < 0)
-			goto done;
-		train_to_norm(row, dim, t->cfg.row_norm);
-		if (d->put(t->dev, w, row, dim * sizeof(*row), e) < 0)
-			goto done;
-	}
-	rc = 0;
-done:
+	if ((q.row = mem_scratch(n, sizeof(*q.row), e)) &&
+	    (q.sum = mem_scratch(n, sizeof(*q.sum), e)) &&
+	    each_piece(t, n, near_piece, &q, e) >= 0)
+		rc = train_first_near(t, &q, e);
 	mem_free(q.row);
 	mem_free(q.sum);
-	mem_free(mean);
-	mem_free(x);
 	return rc;
 }
+
+/* ---- the recipes' starts ---------------------------------------------------- */
 
 /* b_enc = -W_enc mean_x, b_dec = mean_y */
 static int sparsify_biases(struct train_layer *t, struct err *e)
@@ -380,7 +269,7 @@ static int start_sparsify(struct train_layer *t, size_t n, struct err *e)
 
 	if (t->given)
 		return 0;
-	if (draw_weights(t, e) < 0 ||
+	if (train_first_drawn(t, e) < 0 ||
 	    means(t, n < t->cfg.batch ? n : t->cfg.batch, e) < 0 ||
 	    sparsify_biases(t, e) < 0)
 		return -1;
@@ -398,11 +287,9 @@ static int start_r1(struct train_layer *t, size_t n, struct err *e)
 		return -1;
 	if (t->given)
 		return train_normalise(t, e);
-	if (draw_weights(t, e) < 0)
-		return -1;
 	if (t->skip.w && least_squares(t, n, kept, e) < 0)
 		return -1;
-	return turn_to_data(t, n, e);
+	return first_weights(t, n, e);
 }
 
 int train_start(struct train_layer *t, size_t n, struct err *e)

@@ -34,7 +34,7 @@ theirs() {	# LAYERS TOKENS EXPANSION -> tokens/s
 	if [ "${CPUTIME-}" ]; then rate "$n" "$cpu / $threads"; else rate "$n" "$wall"; fi
 }
 asked=
-for cell in ${CELLS:-15:8 all:8 all:8:q8 all:32 all:32:q8}; do
+for cell in ${CELLS:-15:8 all:8 all:8:f32 all:32 all:32:f32}; do
 	IFS=: read -r layers x precision <<<"$cell"
 	n=$([ "$layers" = all ] && echo 8192 || echo 32768)
 	a=$(train_rate "$layers" "${TOKENS:-$n}" "$x" 32 "$threads" "$precision") || { echo '# tctrain failed'; exit 1; }

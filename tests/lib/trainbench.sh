@@ -29,7 +29,7 @@ train_begin() {	# model and tokens, at least [N]
 }
 
 train_run() {	# LAYERS TOKENS EXPANSION K THREADS PRECISION OPTION...
-	"$BIN/tctrain" --model "$model" --layers "$1" -x "$3" -k "$4" -b "$batch" -n "$2" --threads "$5" --precision "${6:-f32}" \
+	"$BIN/tctrain" --model "$model" --layers "$1" -x "$3" -k "$4" -b "$batch" -n "$2" --threads "$5" --precision "${6:-auto}" \
 		--skip 0 --save-every 0 --out "$scratch/out" --metrics "$scratch/m" "${@:7}" <"$scratch/t.tok" 2>"$scratch/err" >&2
 }
 

@@ -20,10 +20,12 @@ train() { "$BIN/tctrain" -x 1 -k 16 -b 256 -n 1024 --skip 1 --start-tokens 256 -
 fused() { train "$1" --model "$gguf" --layers 9 --precision "$1" <"$D/train.tok"; }
 stored() {
 	"$BIN/actdump" --model "$gguf" --layers 9 --skip 1 --dtype f32 --precision q8 --threads 1 <"$D/train.tok" |
-		train stored --precision q8 &&
-		cmp "$S/q8/layers.9.mlp/sae.safetensors" "$S/stored/layers.9.mlp/sae.safetensors"
+		train stored --precision q8 && same q8 stored
 }
+same() { cmp "$S/$1/layers.9.mlp/sae.safetensors" "$S/$2/layers.9.mlp/sae.safetensors"; }
+rounds() { grep -qw avx2 /proc/cpuinfo && ! grep -qw amx_tile /proc/cpuinfo; }
 check "trains on the model in f32 and in q8" eval 'fused f32 && fused q8'
+check "which it takes by itself where that is faster" eval 'train auto --model "$gguf" --layers 9 <"$D/train.tok" && same auto "$(rounds && echo q8 || echo f32)"'
 check "q8: stored and fused give the same bytes" stored
 check "q8: an error near f32's, not the same" jq -n --slurpfile a "$S/f32.jsonl" --slurpfile b "$S/q8.jsonl" -e \
 	'[$a, $b] | map(.[-1].fvu) | .[0] != .[1] and (.[0] - .[1] | fabs) < 0.01'

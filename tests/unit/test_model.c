@@ -730,6 +730,22 @@ static void bad_metadata_is_refused_by_name(void **state)
 	map_close(&file);
 }
 
+static void trains_in_f32_what_is_stored_so(void **state)
+{
+	static const char *const path[] = { "tests/golden/tiny-llama3",
+		"tests/golden/tiny-llama3/model.gguf" };
+	enum dev_precision was = dev_ops(cpu)->precision(cpu, DEV_EXACT), then;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(path) / sizeof(*path); i++)
+		assert_string_equal(model_precision(path[i], cpu, &e), "f32");
+	assert_null(model_precision("tests/golden/none", cpu, &e));
+	assert_non_null(strstr(e.msg, "tests/golden/none"));
+	then = dev_ops(cpu)->precision(cpu, was);
+	assert_int_equal(then, DEV_EXACT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -746,6 +762,7 @@ int main(void)
 		cmocka_unit_test(fingerprints_tell_models_apart),
 		cmocka_unit_test(bad_configurations_are_refused_by_name),
 		cmocka_unit_test(bad_metadata_is_refused_by_name),
+		cmocka_unit_test(trains_in_f32_what_is_stored_so),
 	};
 
 	return cmocka_run_group_tests(tests, open_cpu, close_cpu);

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dev_cpu.h"
+#include "dev_cpu_q8.h"
 #include "mem.h"
 #include "model.h"
 #include "norm.h"
@@ -233,12 +235,31 @@ static void q8_is_near(void **state)
 	dev_free(d);
 }
 
+/* Its weights are of 4 bits; without AVX2 nothing is gained by that. */
+static void trains_in_q8(void **state)
+{
+	struct dev *d = dev_open("cpu", 1, &e);
+	char path[SMOLLM2_PATH];
+	int level;
+
+	(void)state;
+	assert_non_null(d);
+	assert_int_equal(smollm2_path(path), 0);
+	for (level = 0; level < 3; level++) {
+		dev_cpu_limit(d, level);
+		assert_string_equal(model_precision(path, d, &e),
+		                    dev_cpu_q8_level(level) ? "q8" : "f32");
+	}
+	dev_free(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(prompts_equal_transformers),
 		cmocka_unit_test(greedy_continuations_equal_transformers),
 		cmocka_unit_test(q8_is_near),
+		cmocka_unit_test(trains_in_q8),
 	};
 
 	return cmocka_run_group_tests(tests, open_model, close_model);
