@@ -154,8 +154,8 @@ static int give_near(struct first *f, struct err *e)
 	return d->get(t->dev, f->mean, t->mean_x, f->dim * sizeof(*f->mean), e);
 }
 
-int train_first_near(struct train_layer *t, const struct train_first_rows *q,
-                     struct err *e)
+static int first_rows(struct train_layer *t, const struct train_first_rows *q,
+                      struct err *e)
 {
 	const struct dev_ops *d = train_ops(t);
 	struct first f = { .t = t, .dim = t->cfg.tc.d_in, .near = q,
@@ -180,5 +180,11 @@ int train_first_near(struct train_layer *t, const struct train_first_rows *q,
 
 int train_first_drawn(struct train_layer *t, struct err *e)
 {
-	return train_first_near(t, NULL, e);
+	return first_rows(t, NULL, e);
+}
+
+int train_first_near(struct train_layer *t, const struct train_first_rows *q,
+                     struct err *e)
+{
+	return first_rows(t, q, e);
 }

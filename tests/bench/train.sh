@@ -2,9 +2,10 @@
 # Training: the encoder's and the step's rate beside the machine's sgemm, and
 # tctrain beside sparsify on SmolLM2, one layer and all of them, Adam, k 32, BATCH
 # (512) tokens a step, the same threads, loading, first steps and saving not counted. CELLS
-# (LAYERS:EXPANSION[:PRECISION of the model's pass]) says which; with WHOLE=N all of a
-# run of N tokens counts, too, start and end; sparsify wants 10 GB for all
-# layers at 32, and is asked once where two cells differ in precision alone.
+# (LAYERS:EXPANSION[:PRECISION, its default where none is given]) says which; rates are
+# medians of RUNS (3), in turn with sparsify's, since machines change their speed. With
+# WHOLE=N all of a run of N tokens counts, too, start and end. sparsify wants 10 GB
+# for all layers at 32.
 # ORACLE_PYTHON names sparsify's Python; CPUTIME=1: see tests/lib/trainbench.sh.
 set -u
 # shellcheck source=tests/lib/trainbench.sh
@@ -33,22 +34,44 @@ theirs() {	# LAYERS TOKENS EXPANSION -> tokens/s
 	[ "${wall-}" ] || return 1
 	if [ "${CPUTIME-}" ]; then rate "$n" "$cpu / $threads"; else rate "$n" "$wall"; fi
 }
-asked=
-for cell in ${CELLS:-15:8 all:8 all:8:f32 all:32 all:32:f32}; do
-	IFS=: read -r layers x precision <<<"$cell"
+median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
+cells=${CELLS:-15:8 all:8 all:8:f32 all:32 all:32:f32}
+# shellcheck disable=SC2086
+for pair in $(printf '%s\n' $cells | cut -d: -f1,2 | awk '!seen[$0]++'); do
+	IFS=: read -r layers x <<<"$pair"
 	n=$([ "$layers" = all ] && echo 8192 || echo 32768)
-	a=$(train_rate "$layers" "${TOKENS:-$n}" "$x" 32 "$threads" "$precision") || { echo '# tctrain failed'; exit 1; }
-	if [ -z "${ORACLE_PYTHON-}" ]; then
-		line "train.tctrain $cell" "$a tok/s" - - - 'ORACLE_PYTHON not given: sparsify left out'
-		continue
-	fi
-	[ "$asked" = "$layers:$x" ] || b=$(theirs "$layers" $((batch * $([ "$layers" = all ] && echo 3 || echo 9))) "$x") ||
-		{ echo '# sparsify failed:'; tail -n 3 "$scratch/log" | sed 's/^/# /'; continue; }
-	asked=$layers:$x
-	line "train.tctrain $cell" "$a tok/s" "$b tok/s" "$(awk "BEGIN { printf \"%.1f\", $a / $b }")" \
-		"$([ "$layers" = all ] && echo 5 || echo 2)" "sparsify, Adam, layers:expansion $cell"
-	[ "${WHOLE-}" ] || continue
-	a=$(train_whole "$layers" "$WHOLE" "$x" 32 "$threads" "$precision") || { echo '# tctrain failed'; exit 1; }
-	line "train.whole $cell" "$a tok/s" "$b tok/s" "$(awk "BEGIN { printf \"%.1f\", $a / $b }")" - \
-		"the same, all of $WHOLE tokens' time, start and end, beside its steps alone"
+	declare -A ours=()
+	ask=${ORACLE_PYTHON-}
+	peer=
+	b=
+	for ((i = 0; i < ${RUNS:-3}; i++)); do
+		if [ "$ask" ] && ! b=$(theirs "$layers" $((batch * $([ "$layers" = all ] && echo 3 || echo 9))) "$x"); then
+			echo '# sparsify failed:'
+			tail -n 3 "$scratch/log" | sed 's/^/# /'
+			ask=
+		fi
+		[ -z "$ask" ] || peer+=" $b"
+		for cell in $cells; do
+			IFS=: read -r l e precision <<<"$cell"
+			[ "$l:$e" = "$pair" ] || continue
+			a=$(train_rate "$layers" "${TOKENS:-$n}" "$x" 32 "$threads" "$precision") || { echo '# tctrain failed'; exit 1; }
+			ours[$cell]+=" $a"
+		done
+	done
+	[ -z "$ask" ] || b=$(median $peer)
+	for cell in $cells; do
+		[ "${ours[$cell]-}" ] || continue
+		a=$(median ${ours[$cell]})
+		if [ -z "$ask" ]; then
+			line "train.tctrain $cell" "$a tok/s" - - - "median of${ours[$cell]}; without ORACLE_PYTHON, no sparsify"
+			continue
+		fi
+		line "train.tctrain $cell" "$a tok/s" "$b tok/s" "$(awk "BEGIN { printf \"%.1f\", $a / $b }")" \
+			"$([ "$layers" = all ] && echo 5 || echo 2)" "layers:expansion $cell, medians of${ours[$cell]} and, sparsify,$peer"
+		[ "${WHOLE-}" ] || continue
+		a=$(train_whole "$layers" "$WHOLE" "$x" 32 "$threads" "$(cut -d: -f3 <<<"$cell")") || { echo '# tctrain failed'; exit 1; }
+		line "train.whole $cell" "$a tok/s" "$b tok/s" "$(awk "BEGIN { printf \"%.1f\", $a / $b }")" - \
+			"the same, all of $WHOLE tokens' time, start and end, beside its steps alone"
+	done
+	unset ours
 done
