@@ -332,11 +332,8 @@ static int this_machine(const struct opts *o, const struct cli_common *c,
 {
 	const char *precision;
 
-	if (!(*d = dev_open("cpu", c->threads, e)))
-		return -1;
-	if (strcmp(o->precision, "auto") != 0)
-		precision = o->precision;
-	else if (!(precision = model_precision(o->model, *d, e)))
+	if (!(*d = dev_open("cpu", c->threads, e)) ||
+	    !(precision = model_precision(o->precision, o->model, *d, e)))
 		return -1;
 	dev_set_precision(*d, precision);
 	if (model_need(o->model, *d, train_plan_rows(in->ctx, in->forward), need,

@@ -127,14 +127,22 @@ int model_need(const char *path, struct dev *d, size_t n_rows,
 	return 0;
 }
 
-const char *model_precision(const char *path, struct dev *d, struct err *e)
+const char *model_precision(const char *name, const char *path, struct dev *d,
+                            struct err *e)
 {
 	const struct dev_ops *ops = dev_ops(d);
-	enum dev_precision was = ops->precision(d, DEV_Q8);
+	enum dev_precision was;
+	struct model *m;
 	double bytes;
-	struct model *m = open_sizes(path, d, &bytes, e);
-	int bits4 = m && ops->as_stored(d, layer_type(m));
+	int bits4;
 
+	if (strcmp(name, "auto") != 0)
+		return name;
+	if (!path)
+		return "f32";
+	was = ops->precision(d, DEV_Q8);
+	m = open_sizes(path, d, &bytes, e);
+	bits4 = m && ops->as_stored(d, layer_type(m));
 	ops->precision(d, was);
 	model_free(m);
 	return !m ? NULL : bits4 ? "q8" : "f32";

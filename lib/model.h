@@ -62,10 +62,11 @@ struct model_need {
 int model_need(const char *path, struct dev *d, size_t n_rows,
                struct model_need *need, struct err *e);
 
-/* Of DEV_PRECISIONS the one to train with, before it is opened: q8 where d then
- * multiplies the weights of its layers as they are stored, in 4 bits, else f32.
- * NULL with e set. */
-const char *model_precision(const char *path, struct dev *d, struct err *e);
+/* Of DEV_PRECISIONS the one by this name; by "auto" the one to train with, before
+ * the model is opened: q8 where d then multiplies the weights of its layers as they
+ * are stored, in 4 bits, else f32, as with path NULL. NULL with e set. */
+const char *model_precision(const char *name, const char *path, struct dev *d,
+                            struct err *e);
 
 /* Whether the model can run the n ids as one sequence; ERR_FORMAT saying why it
  * cannot. */

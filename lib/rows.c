@@ -71,14 +71,11 @@ static size_t behind(const struct rows *r, size_t n)
 /* Before weights are loaded; model NULL: there are none. */
 static int set_precision(struct rows *r, const char *model, struct err *e)
 {
-	const char *p = r->o->precision;
-
-	if (p && strcmp(p, "auto") == 0)
-		p = model ? model_precision(model, r->dev, e) : "f32";
-	if (!p)
-		return r->o->precision ? -1 : 0;
-	dev_set_precision(r->dev, p);
-	r->precision = p;
+	if (!r->o->precision)
+		return 0;
+	if (!(r->precision = model_precision(r->o->precision, model, r->dev, e)))
+		return -1;
+	dev_set_precision(r->dev, r->precision);
 	return 0;
 }
 

@@ -154,11 +154,11 @@ static int give_near(struct first *f, struct err *e)
 	return d->get(t->dev, f->mean, t->mean_x, f->dim * sizeof(*f->mean), e);
 }
 
-static int first_rows(struct train_layer *t, const struct train_first_rows *q,
-                      struct err *e)
+int train_first(struct train_layer *t, const struct train_first_rows *near,
+                struct err *e)
 {
 	const struct dev_ops *d = train_ops(t);
-	struct first f = { .t = t, .dim = t->cfg.tc.d_in, .near = q,
+	struct first f = { .t = t, .dim = t->cfg.tc.d_in, .near = near,
 		.r = { t->cfg.seed * 0x2545f4914f6cdd1du +
 		       (uint64_t)t->layer * 0x632be59bd9b4e019u + 1 } };
 	int rc = -1;
@@ -166,7 +166,7 @@ static int first_rows(struct train_layer *t, const struct train_first_rows *q,
 	if ((f.enc = mem_scratch(BLOCK, f.dim * sizeof(*f.enc), e)) &&
 	    (t->cfg.tc.transcode ||
 	     (f.dec = mem_scratch(BLOCK, f.dim * sizeof(*f.dec), e))) &&
-	    (!q || give_near(&f, e) == 0))
+	    (!near || give_near(&f, e) == 0))
 		rc = blocks(&f, e);
 	d->release(t->dev, f.ids);
 	d->release(t->dev, f.held);
@@ -176,15 +176,4 @@ static int first_rows(struct train_layer *t, const struct train_first_rows *q,
 	mem_free(f.mean);
 	mem_free(f.from);
 	return rc;
-}
-
-int train_first_drawn(struct train_layer *t, struct err *e)
-{
-	return first_rows(t, NULL, e);
-}
-
-int train_first_near(struct train_layer *t, const struct train_first_rows *q,
-                     struct err *e)
-{
-	return first_rows(t, q, e);
 }

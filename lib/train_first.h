@@ -11,16 +11,13 @@ struct train_first_rows {
 	size_t n;
 };
 
-/* Encoder rows drawn as the recipe says, unit or nn.Linear's; an autoencoder's
- * decoder rows are their directions. */
-int train_first_drawn(struct train_layer *t, struct err *e);
-
-/* Recipe r1's: cfg.near of a row's direction is that of an input of q's about
- * their mean, so that it fires on something there is, the rest drawn; the norm
- * is cfg.row_norm, for shorter rows learn faster against the decoder, and leave
- * more latents behind. An autoencoder's decoder rows are their directions. */
-int train_first_near(struct train_layer *t, const struct train_first_rows *q,
-                     struct err *e);
+/* Encoder rows drawn as the recipe says, unit or nn.Linear's. near not NULL: then
+ * cfg.near of a row's direction becomes that of one of those inputs about their
+ * mean, so that it fires on something there is; the norm is cfg.row_norm, for
+ * shorter rows learn faster against the decoder, and leave more latents behind. An
+ * autoencoder's decoder rows are their directions. */
+int train_first(struct train_layer *t, const struct train_first_rows *near,
+                struct err *e);
 
 /* v = v / |v| * norm; 0 stays */
 void train_to_norm(float *v, size_t n, double norm);

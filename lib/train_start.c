@@ -239,7 +239,7 @@ static int first_weights(struct train_layer *t, size_t n, struct err *e)
 	if ((q.row = mem_scratch(n, sizeof(*q.row), e)) &&
 	    (q.sum = mem_scratch(n, sizeof(*q.sum), e)) &&
 	    each_piece(t, n, near_piece, &q, e) >= 0)
-		rc = train_first_near(t, &q, e);
+		rc = train_first(t, &q, e);
 	mem_free(q.row);
 	mem_free(q.sum);
 	return rc;
@@ -269,7 +269,7 @@ static int start_sparsify(struct train_layer *t, size_t n, struct err *e)
 
 	if (t->given)
 		return 0;
-	if (train_first_drawn(t, e) < 0 ||
+	if (train_first(t, NULL, e) < 0 ||
 	    means(t, n < t->cfg.batch ? n : t->cfg.batch, e) < 0 ||
 	    sparsify_biases(t, e) < 0)
 		return -1;

@@ -7,7 +7,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 threads=${R1_BENCH_THREADS:-2} rounds=${R1_BENCH_ROUNDS:-5}
 model=$(tests/lib/smollm2.sh) || { echo "# forward: no model"; exit 0; }
-median() { sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+. tests/lib/median.sh
 line() {	# NAME OURS THEIRS GOAL WHAT
 	awk -v n="$1" -v o="$2" -v t="$3" -v g="$4" -v w="$5" \
 		'BEGIN { printf "%s\t%.0f\t%.0f\t%.2f\t%s\t%s\n", n, o, t, o / t, g, w }'

@@ -10,6 +10,8 @@
 set -u
 # shellcheck source=tests/lib/trainbench.sh
 . "${ROOT:=$PWD}/tests/lib/trainbench.sh"
+# shellcheck source=tests/lib/median.sh
+. "$ROOT/tests/lib/median.sh"
 for shape in '512 576 4608 32' '512 576 18432 32' '1024 1536 12288 64'; do
 	# shellcheck disable=SC2086
 	read -r product encode step < <("$BUILD/bench/encode" "$threads" $shape) || exit 1
@@ -34,7 +36,7 @@ theirs() {	# LAYERS TOKENS EXPANSION -> tokens/s
 	[ "${wall-}" ] || return 1
 	if [ "${CPUTIME-}" ]; then rate "$n" "$cpu / $threads"; else rate "$n" "$wall"; fi
 }
-median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
+ratio() { awk "BEGIN { printf \"%.1f\", $1 / $2 }"; }
 cells=${CELLS:-15:8 all:8 all:8:f32 all:32 all:32:f32}
 # shellcheck disable=SC2086
 for pair in $(printf '%s\n' $cells | cut -d: -f1,2 | awk '!seen[$0]++'); do
@@ -58,20 +60,19 @@ for pair in $(printf '%s\n' $cells | cut -d: -f1,2 | awk '!seen[$0]++'); do
 			ours[$cell]+=" $a"
 		done
 	done
-	[ -z "$ask" ] || b=$(median $peer)
+	[ -z "$ask" ] || b=$(printf '%s\n' $peer | median)
 	for cell in $cells; do
 		[ "${ours[$cell]-}" ] || continue
-		a=$(median ${ours[$cell]})
+		a=$(printf '%s\n' ${ours[$cell]} | median)
 		if [ -z "$ask" ]; then
 			line "train.tctrain $cell" "$a tok/s" - - - "median of${ours[$cell]}; without ORACLE_PYTHON, no sparsify"
 			continue
 		fi
-		line "train.tctrain $cell" "$a tok/s" "$b tok/s" "$(awk "BEGIN { printf \"%.1f\", $a / $b }")" \
+		line "train.tctrain $cell" "$a tok/s" "$b tok/s" "$(ratio "$a" "$b")" \
 			"$([ "$layers" = all ] && echo 5 || echo 2)" "layers:expansion $cell, medians of${ours[$cell]} and, sparsify,$peer"
 		[ "${WHOLE-}" ] || continue
 		a=$(train_whole "$layers" "$WHOLE" "$x" 32 "$threads" "$(cut -d: -f3 <<<"$cell")") || { echo '# tctrain failed'; exit 1; }
-		line "train.whole $cell" "$a tok/s" "$b tok/s" "$(awk "BEGIN { printf \"%.1f\", $a / $b }")" - \
+		line "train.whole $cell" "$a tok/s" "$b tok/s" "$(ratio "$a" "$b")" - \
 			"the same, all of $WHOLE tokens' time, start and end, beside its steps alone"
 	done
-	unset ours
 done

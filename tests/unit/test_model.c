@@ -739,9 +739,12 @@ static void trains_in_f32_what_is_stored_so(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof(path) / sizeof(*path); i++)
-		assert_string_equal(model_precision(path[i], cpu, &e), "f32");
-	assert_null(model_precision("tests/golden/none", cpu, &e));
+		assert_string_equal(model_precision("auto", path[i], cpu, &e),
+		                    "f32");
+	assert_null(model_precision("auto", "tests/golden/none", cpu, &e));
 	assert_non_null(strstr(e.msg, "tests/golden/none"));
+	assert_string_equal(model_precision("auto", NULL, cpu, &e), "f32");
+	assert_string_equal(model_precision("q8", path[0], cpu, &e), "q8");
 	then = dev_ops(cpu)->precision(cpu, was);
 	assert_int_equal(then, DEV_EXACT);
 }

@@ -247,7 +247,7 @@ static void trains_in_q8(void **state)
 	assert_int_equal(smollm2_path(path), 0);
 	for (level = 0; level < 3; level++) {
 		dev_cpu_limit(d, level);
-		assert_string_equal(model_precision(path, d, &e),
+		assert_string_equal(model_precision("auto", path, d, &e),
 		                    dev_cpu_q8_level(level) ? "q8" : "f32");
 	}
 	dev_free(d);
