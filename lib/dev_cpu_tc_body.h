@@ -77,21 +77,40 @@ static size_t body_collect(const float *pre, const float *bias,
 	return i < n ? i : n;
 }
 
+/* Bit i set where v's lane i is at_least or more; NaN is not. */
+INLINE unsigned reach16(struct v16 v, float at_least)
+{
+#if VEC_W == 16
+	return _mm512_cmp_ps_mask((__m512)v.r[0], _mm512_set1_ps(at_least),
+	                          _CMP_GE_OQ);
+#elif VEC_W == 8
+	__m256 o = _mm256_set1_ps(at_least);
+
+	return (unsigned)_mm256_movemask_ps(
+	               _mm256_cmp_ps((__m256)v.r[0], o, _CMP_GE_OQ)) |
+	       (unsigned)_mm256_movemask_ps(
+	               _mm256_cmp_ps((__m256)v.r[1], o, _CMP_GE_OQ)) << 8;
+#else
+	float t[16];
+	unsigned m = 0, i;
+
+	store16(t, v);
+	for (i = 0; i < 16; i++)
+		m |= (unsigned)(t[i] >= at_least) << i;
+	return m;
+#endif
+}
+
 static size_t body_count(const float *v, size_t n, float at_least)
 {
-	union { vi r[VEC_U]; int32_t lane[16]; } sum = { 0 };
-	const vf t = splat(at_least);
 	size_t i, count = 0;
 
 	for (i = 0; i < n; i += 16) {
 		struct v16 a = i + 16 <= n ? load16(v + i)
 		                           : load_tail(v + i, n - i, NAN);
 
-		EACH_U
-			sum.r[u] -= a.r[u] >= t;	/* true is -1 */
+		count += (unsigned)__builtin_popcount(reach16(a, at_least));
 	}
-	for (i = 0; i < 16; i++)
-		count += (size_t)sum.lane[i];
 	return count;
 }
 
@@ -118,6 +137,8 @@ static float body_least(const float *v, size_t n, float at_least)
 	return least;
 }
 
+/* keep16 moves those of candidates [i, i + 16) that m has to n, n <= i; what is
+ * behind them is overwritten, up to i + 16. Returns where the next goes. */
 #if VEC_W == 8
 /* For each mask the lanes that it has, four bits each, from the lowest on. */
 #define LANE(m, i) (((m) >> (i) & 1u) * (i))
@@ -135,8 +156,6 @@ static const uint32_t lanes_of[256] = {
 	LANES64(0u), LANES64(64u), LANES64(128u), LANES64(192u)
 };
 
-/* Moves those of candidates [i, i + 16) that m has to n, n <= i; what is behind
- * them is overwritten, up to i + 16. Returns where the next goes. */
 INLINE size_t keep16(struct tc_pick *p, size_t i, unsigned m, size_t n)
 {
 	for (int u = 0; u < 2; u++, i += 8, m >>= 8) {
@@ -156,6 +175,19 @@ INLINE size_t keep16(struct tc_pick *p, size_t i, unsigned m, size_t n)
 		n += (unsigned)__builtin_popcount(m & 255);
 	}
 	return n;
+}
+#elif VEC_W == 16
+INLINE size_t keep16(struct tc_pick *p, size_t i, unsigned m, size_t n)
+{
+	__mmask16 k = (__mmask16)m;
+
+	_mm512_storeu_ps(p->up + n, _mm512_maskz_compress_ps(
+		k, _mm512_loadu_ps(p->up + i)));
+	_mm512_storeu_ps(p->low + n, _mm512_maskz_compress_ps(
+		k, _mm512_loadu_ps(p->low + i)));
+	_mm512_storeu_si512(p->at + n, _mm512_maskz_compress_epi32(
+		k, _mm512_loadu_si512(p->at + i)));
+	return n + (unsigned)__builtin_popcount(m);
 }
 #else
 INLINE size_t keep16(struct tc_pick *p, size_t i, unsigned m, size_t n)

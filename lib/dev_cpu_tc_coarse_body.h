@@ -182,27 +182,42 @@ INLINE vf co_error(const struct tc_side *x, int i, const struct tc_side *w, int 
 	       *(const vf_mem *)(w->rest + u * VEC_W) * x->rest[i];
 }
 
-/* Those of a row's values that reach its bar join its candidates. */
-static __attribute__((noinline)) void co_offer(const struct tc_scan *s,
-		size_t row, size_t latent, unsigned mask, const vf v[2],
-		const vf e[2], const float *bias)
+/* Half a panel's values as candidates: those that mask has. */
+INLINE void co_join_half(struct tc_pick *p, size_t latent, unsigned mask, vf up,
+                         vf low)
 {
-	struct tc_pick *p = s->pick + row;
-	float up[CO_NR], low[CO_NR];
+#ifdef co_keep_lanes
+	const vi lane = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
 
-	_Pragma("GCC unroll 2")
-	for (int u = 0; u < 2; u++) {
-		vf b = *(const vf_mem *)(bias + u * VEC_W);
-
-		*(vf_mem *)(up + u * VEC_W) = (v[u] + e[u]) + b;
-		*(vf_mem *)(low + u * VEC_W) = (v[u] - e[u]) + b;
-	}
+	co_keep_lanes(p->up + p->n, up, mask);
+	co_keep_lanes(p->low + p->n, low, mask);
+	co_keep_lanes(p->at + p->n, lane + (int32_t)latent, mask);
+	p->n += (unsigned)__builtin_popcount(mask);
+#else
 	for (; mask; mask &= mask - 1) {
 		unsigned j = (unsigned)__builtin_ctz(mask);
 
 		p->up[p->n] = up[j];
 		p->low[p->n] = low[j];
 		p->at[p->n++] = (uint32_t)(latent + j);
+	}
+#endif
+}
+
+/* Those of a row's values that reach its bar join its candidates. */
+static __attribute__((noinline)) void co_offer(const struct tc_scan *s,
+		size_t row, size_t latent, unsigned mask, const vf v[2],
+		const vf e[2], const float *bias)
+{
+	struct tc_pick *p = s->pick + row;
+
+	_Pragma("GCC unroll 2")
+	for (int u = 0; u < 2; u++) {
+		vf b = *(const vf_mem *)(bias + u * VEC_W);
+
+		co_join_half(p, latent + (size_t)u * VEC_W, mask >> u * VEC_W &
+		             ((1u << VEC_W) - 1), (v[u] + e[u]) + b,
+		             (v[u] - e[u]) + b);
 	}
 	if (p->n + CO_NR > p->full)
 		dev_cpu_tc_pick_cut(s->q, s->first_row + row, p,
@@ -230,9 +245,15 @@ INLINE void co_tile(const struct tc_scan *s, size_t group, size_t panel,
 
 	for (int i = 0; i < CO_MR; i++)
 		bar[i] = s->pick[(size_t)i < rows ? row + i : row].bar;
-	co_sums(s->cols->wide, x.wide, w.wide, part && group == 0
-	        ? tc_wide_values(s->cols, CO_NR) : 0, acc);
-	co_scale(acc, x.scale, w.scale, v);
+	if (s->cols->wide) {
+		co_sums(s->cols->wide, x.wide, w.wide, part && group == 0
+		        ? tc_wide_values(s->cols, CO_NR) : 0, acc);
+		co_scale(acc, x.scale, w.scale, v);
+	} else {
+		_Pragma("GCC unroll 16")
+		for (int i = 0; i < CO_MR; i++)
+			v[i][0] = v[i][1] = splat(0);
+	}
 	if (s->cols->narrow) {
 		size_t blocks = s->cols->narrow / 2;
 		co_acc sums[CO_MR][2];

@@ -32,6 +32,15 @@ struct co_sizes {
 	float sq, top, half;
 };
 
+/* The first of a register's lanes: all, or those that a copy moves. */
+INLINE void co_put_lanes(void *out, vf v, size_t lanes)
+{
+	if (lanes == VEC_W)
+		*(vf_mem *)out = v;
+	else
+		memcpy(out, &v, 4 * lanes);
+}
+
 typedef float v8 __attribute__((vector_size(32)));
 typedef int32_t v8i __attribute__((vector_size(32)));
 
@@ -225,8 +234,8 @@ INLINE void co_pack_wide(const struct tc_cols *c, const float *x, size_t i0,
 				    : splat(0);
 			flip(r);
 			for (i = 0; i < VEC_W; i++)
-				memcpy(out + (j + 2 * i) * width + 2 * i0,
-				       &r[i], lanes * sizeof(float));
+				co_put_lanes(out + (j + 2 * i) * width + 2 * i0,
+				             r[i], lanes);
 		}
 }
 
@@ -291,7 +300,7 @@ INLINE void co_pack_narrow(const struct tc_cols *c, const float *x, size_t i0,
 			flip(r);
 			for (i = 0; i < VEC_W; i++, out += step) {
 				sum = co_start(sum, r[i], CO_OFFSET);
-				memcpy(out + 4 * i0, &r[i], 4 * lanes);
+				co_put_lanes(out + 4 * i0, r[i], lanes);
 			}
 		}
 		if (panel)

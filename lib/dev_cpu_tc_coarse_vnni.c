@@ -19,6 +19,10 @@
 #define co_not_below(v, bar) ((unsigned)_mm512_cmp_ps_mask((__m512)(v), \
 	_mm512_set1_ps(bar), _CMP_NLT_UQ))
 
+/* Those lanes that m has, at p and on; up to VEC_W places are overwritten. */
+#define co_keep_lanes(p, v, m) _mm512_storeu_si512(p, \
+	_mm512_maskz_compress_epi32((__mmask16)(m), (__m512i)(v)))
+
 /* Sums of four bytes' products are of 32 bits here, a lane's factors one. */
 #define co_start(sum, q, offset) ((vi)_mm512_sub_epi32((__m512i)(sum), \
 	_mm512_dpbusd_epi32(_mm512_setzero_si512(), \

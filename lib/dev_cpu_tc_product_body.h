@@ -99,7 +99,7 @@ INLINE void co_pack_block(const float *x, size_t ld, size_t d, size_t b,
 			for (i = 0; i < VEC_W; i++, q += step) {
 				if (panel)
 					sum = co_start(sum, r[i], TC_BYTE);
-				memcpy(q, &r[i], 4 * lanes);
+				co_put_lanes(q, r[i], lanes);
 			}
 		}
 		if (panel)
@@ -220,7 +220,7 @@ INLINE void co_pack_column_block(const float *x, size_t ld, size_t rows,
 		       (p[2] & 0xff) << 16 | p[3] << 24;
 		if (panel)
 			sum = co_start(sum, (vf)p[0], TC_BYTE);
-		memcpy(q, &p[0], 4 * lanes);
+		co_put_lanes(q, (vf)p[0], lanes);
 	}
 	if (panel)
 		memcpy(out, &sum, 4 * lanes);
