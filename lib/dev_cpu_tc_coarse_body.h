@@ -35,7 +35,10 @@
 
 #ifdef VEC_W
 
-enum { CO_NR = 2 * VEC_W };
+enum {
+	CO_NR = 2 * VEC_W,
+	CO_WIDE = 1, CO_BYTES = 2	/* columns that there are */
+};
 
 typedef vi vi_mem __attribute__((aligned(4), may_alias));
 
@@ -162,18 +165,6 @@ INLINE void co_scale(vi acc[CO_MR][2], const float *row, const float *latent,
 			          co_scales(row, i, latent, u);
 }
 
-/* Sums of blocks, scaled, onto what is there. */
-INLINE void co_add(co_acc acc[CO_MR][2], const float *row, const float *latent,
-                   vf v[CO_MR][2])
-{
-	_Pragma("GCC unroll 16")
-	for (int i = 0; i < CO_MR; i++)
-		_Pragma("GCC unroll 2")
-		for (int u = 0; u < 2; u++)
-			v[i][u] += __builtin_convertvector(acc[i][u], vf) *
-			           co_scales(row, i, latent, u);
-}
-
 /* What a row's value and a panel's may be off by. */
 INLINE vf co_error(const struct tc_side *x, int i, const struct tc_side *w, int u)
 {
@@ -225,10 +216,27 @@ static __attribute__((noinline)) void co_offer(const struct tc_scan *s,
 			s->q->cap - 2 * TC_PICK_STEP);
 }
 
+/* What a tile's sums stand for: row i's values with half a panel. */
+INLINE vf co_value(const vi wide[CO_MR][2], const co_acc narrow[CO_MR][2],
+                   const int kinds, const struct tc_side *x,
+                   const struct tc_side *w, int i, int u)
+{
+	vf v = splat(0), n;
+
+	if (kinds & CO_WIDE)
+		v = __builtin_convertvector(wide[i][u], vf) *
+		    co_scales(x->scale, i, w->scale, u);
+	if (!(kinds & CO_BYTES))
+		return v;
+	n = __builtin_convertvector(narrow[i][u], vf) *
+	    co_scales(x->narrow_scale, i, w->narrow_scale, u);
+	return kinds & CO_WIDE ? v + n : n;
+}
+
 /* A group of rows and a panel; with each block `part` bytes of the next panel's
  * narrow columns are asked for, 0: there is none. */
-INLINE void co_tile(const struct tc_scan *s, size_t group, size_t panel,
-                    size_t part)
+INLINE void co_tile(const struct tc_scan *s, const int kinds, size_t group,
+                    size_t panel, size_t part)
 {
 	size_t row = group * CO_MR;
 	struct tc_side x = tc_side_at(s->x, s->cols, row, 0);
@@ -239,36 +247,29 @@ INLINE void co_tile(const struct tc_scan *s, size_t group, size_t panel,
 	/* what is not there passes where a row is NaN */
 	unsigned there = left < CO_NR ? (1u << left) - 1 : ~0u, hit = 0;
 	unsigned mask[CO_MR];
-	vi acc[CO_MR][2];
-	vf v[CO_MR][2];
+	vi wide[CO_MR][2];
+	co_acc narrow[CO_MR][2];
 	float bar[CO_MR];
 
 	for (int i = 0; i < CO_MR; i++)
 		bar[i] = s->pick[(size_t)i < rows ? row + i : row].bar;
-	if (s->cols->wide) {
+	if (kinds & CO_WIDE)
 		co_sums(s->cols->wide, x.wide, w.wide, part && group == 0
-		        ? tc_wide_values(s->cols, CO_NR) : 0, acc);
-		co_scale(acc, x.scale, w.scale, v);
-	} else {
-		_Pragma("GCC unroll 16")
-		for (int i = 0; i < CO_MR; i++)
-			v[i][0] = v[i][1] = splat(0);
-	}
-	if (s->cols->narrow) {
+		        ? tc_wide_values(s->cols, CO_NR) : 0, wide);
+	if (kinds & CO_BYTES) {
 		size_t blocks = s->cols->narrow / 2;
-		co_acc sums[CO_MR][2];
 
 		co_narrow_sums(blocks, x.narrow, x.factor, w.narrow, w.narrow +
 		               tc_narrow_bytes(s->cols, CO_NR, 1) +
-		               group * blocks * part, part, sums);
-		co_add(sums, x.narrow_scale, w.narrow_scale, v);
+		               group * blocks * part, part, narrow);
 	}
 	_Pragma("GCC unroll 16")
 	for (int i = 0; i < CO_MR; i++) {
 		mask[i] = 0;
 		_Pragma("GCC unroll 2")
 		for (int u = 0; u < 2; u++) {
-			vf up = (v[i][u] + co_error(&x, i, &w, u)) +
+			vf up = (co_value(wide, narrow, kinds, &x, &w, i, u) +
+			         co_error(&x, i, &w, u)) +
 				*(const vf_mem *)(bias + u * VEC_W);
 
 			mask[i] |= co_not_below(up, bar[i]) << u * VEC_W;
@@ -279,13 +280,18 @@ INLINE void co_tile(const struct tc_scan *s, size_t group, size_t panel,
 	for (hit &= (1u << (rows < CO_MR ? rows : CO_MR)) - 1; hit;
 	     hit &= hit - 1) {
 		int i = __builtin_ctz(hit);
-		vf e[2] = { co_error(&x, i, &w, 0), co_error(&x, i, &w, 1) };
+		vf v[2], e[2];
 
-		co_offer(s, row + (size_t)i, latent, mask[i], v[i], e, bias);
+		_Pragma("GCC unroll 2")
+		for (int u = 0; u < 2; u++) {
+			v[u] = co_value(wide, narrow, kinds, &x, &w, i, u);
+			e[u] = co_error(&x, i, &w, u);
+		}
+		co_offer(s, row + (size_t)i, latent, mask[i], v, e, bias);
 	}
 }
 
-static void body_scan(const struct tc_scan *s)
+INLINE void co_scan(const struct tc_scan *s, const int kinds)
 {
 	size_t n = (s->rows + CO_MR - 1) / CO_MR, panel, i;
 	size_t blocks = n * (s->cols->narrow / 2);
@@ -295,7 +301,18 @@ static void body_scan(const struct tc_scan *s)
 
 	for (panel = 0; panel < s->panels; panel++)
 		for (i = 0; i < n; i++)
-			co_tile(s, i, panel, panel + 1 < s->panels ? part : 0);
+			co_tile(s, kinds, i, panel, panel + 1 < s->panels
+			        ? part : 0);
+}
+
+static void body_scan(const struct tc_scan *s)
+{
+	if (!s->cols->narrow)
+		co_scan(s, CO_WIDE);
+	else if (!s->cols->wide)
+		co_scan(s, CO_BYTES);
+	else
+		co_scan(s, CO_WIDE | CO_BYTES);
 }
 
 #include "dev_cpu_tc_product_body.h"

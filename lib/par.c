@@ -20,6 +20,15 @@ struct worker {
 	int thread;
 };
 
+/* A thread's share of a batch: neighbours, so that what a thread wrote in one batch
+ * is near it in the next, if that has its items in the same order. Caches are not
+ * all one: where processors have a last one each for a few of them, a line that
+ * another one wrote comes from further away than memory. */
+struct share {
+	_Alignas(64) atomic_size_t next;
+	size_t end;
+};
+
 struct par {
 	int n_threads;
 	struct worker *workers;		/* n_threads - 1 of them started */
@@ -28,7 +37,7 @@ struct par {
 	pthread_cond_t go, done;
 	atomic_uint generation;
 	atomic_int busy;
-	atomic_size_t next;
+	struct share *shares;		/* [n_threads] */
 	size_t n;
 	par_fn *fn;
 	void *ctx;
@@ -57,12 +66,18 @@ static void drain(struct par *p, int thread)
 			p->fn(p->ctx, i, thread);
 }
 #else
+/* Its own share, then what is left of the others'. */
 static void drain(struct par *p, int thread)
 {
+	int other;
 	size_t i;
 
-	while ((i = atomic_fetch_add(&p->next, 1)) < p->n)
-		p->fn(p->ctx, i, thread);
+	for (other = 0; other < p->n_threads; other++) {
+		struct share *s = &p->shares[(thread + other) % p->n_threads];
+
+		while ((i = atomic_fetch_add(&s->next, 1)) < s->end)
+			p->fn(p->ctx, i, thread);
+	}
 }
 #endif
 
@@ -119,7 +134,8 @@ struct par *par_new(int n_threads, struct err *e)
 	pthread_cond_init(&p->go, NULL);
 	pthread_cond_init(&p->done, NULL);
 	p->workers = mem_array((size_t)n_threads, sizeof(*p->workers), e);
-	if (!p->workers)
+	p->shares = mem_array((size_t)n_threads, sizeof(*p->shares), e);
+	if (!p->workers || !p->shares)
 		goto fail;
 	for (i = 1; i < n_threads; i++) {
 		struct worker *w = &p->workers[p->n_started];
@@ -161,12 +177,30 @@ void par_free(struct par *p)
 	pthread_cond_destroy(&p->go);
 	pthread_mutex_destroy(&p->lock);
 	mem_free(p->workers);
+	mem_free(p->shares);
 	mem_free(p);
 }
 
 int par_threads(const struct par *p)
 {
 	return p ? p->n_threads : 1;
+}
+
+/* Where thread i's share of n begins. */
+static size_t share_start(const struct par *p, size_t n, size_t i)
+{
+	size_t t = (size_t)par_threads(p);
+
+	return n / t * i + n % t * i / t;
+}
+
+size_t par_mirror(const struct par *p, size_t n, size_t item)
+{
+	size_t i = 0;
+
+	while (share_start(p, n, i + 1) <= item)
+		i++;
+	return share_start(p, n, i) + share_start(p, n, i + 1) - 1 - item;
 }
 
 void par_for(struct par *p, size_t n, par_fn *fn, void *ctx)
@@ -182,7 +216,10 @@ void par_for(struct par *p, size_t n, par_fn *fn, void *ctx)
 	p->fn = fn;
 	p->ctx = ctx;
 	p->n = n;
-	atomic_store(&p->next, 0);
+	for (i = 0; i < (size_t)p->n_threads; i++) {
+		atomic_store(&p->shares[i].next, share_start(p, n, i));
+		p->shares[i].end = share_start(p, n, i + 1);
+	}
 	atomic_store(&p->busy, p->n_started);
 	wake(p);
 	drain(p, 0);

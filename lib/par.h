@@ -25,9 +25,14 @@ struct par *par_new(int n_threads, struct err *e);
 void par_free(struct par *p);
 int par_threads(const struct par *p);	/* 1 for NULL */
 
-/* Runs fn on items 0..n-1 and returns when all are done. Items are handed
- * out in order, one at a time. p may be NULL: then they run here, in order. */
+/* Runs fn on items 0..n-1 and returns when all are done. Each thread begins with a
+ * share of neighbours, in order, and helps with others' shares when its own is done.
+ * p may be NULL: then they run here, in order. */
 void par_for(struct par *p, size_t n, par_fn *fn, void *ctx);
+
+/* The item, of n, that a thread comes to as far from its share's end as `item` is
+ * from its beginning: shares gone through backwards. */
+size_t par_mirror(const struct par *p, size_t n, size_t item);
 
 /* Processors this process may run on (affinity mask), at least 1. */
 int par_cores(void);

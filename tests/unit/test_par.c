@@ -48,6 +48,37 @@ static void every_item_runs_exactly_once(void **state)
 	par_free(NULL);
 }
 
+/* Each share on its own, from its end on; twice, and one is where one was. */
+static void mirrors_shares(void **state)
+{
+	struct err e = { 0 };
+	int n_threads;
+	size_t n, i;
+
+	(void)state;
+	for (n_threads = 1; n_threads <= 5; n_threads++) {
+		struct par *p = par_new(n_threads, &e);
+
+		assert_non_null(p);
+		for (n = 1; n < 40; n++) {
+			unsigned char hits[40] = { 0 };
+
+			for (i = 0; i < n; i++) {
+				size_t m = par_mirror(p, n, i);
+
+				assert_true(m < n);
+				hits[m]++;
+				assert_int_equal(par_mirror(p, n, m), i);
+			}
+			for (i = 0; i < n; i++)
+				assert_int_equal(hits[i], 1);
+		}
+		assert_int_equal(par_mirror(p, 10 * (size_t)n_threads, 0), 9);
+		par_free(p);
+	}
+	assert_int_equal(par_mirror(NULL, 7, 2), 4);
+}
+
 static void no_pool_runs_in_order_here(void **state)
 {
 	struct count c = { .n_threads = 1 };
@@ -72,6 +103,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_item_runs_exactly_once),
+		cmocka_unit_test(mirrors_shares),
 		cmocka_unit_test(no_pool_runs_in_order_here),
 		cmocka_unit_test(refuses_silly_pools),
 	};
