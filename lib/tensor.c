@@ -1,5 +1,6 @@
 #include "tensor.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "mem.h"
@@ -25,14 +26,26 @@ static const struct {
 
 tensor_rows_fn *const tensor_rows_any[DT_N + 1] = TENSOR_ROWS_TABLE;
 
-static tensor_rows_fn *rows_of(enum dtype t)
+tensor_halves_fn *const tensor_halves_any = halves_from;
+
+#ifndef __x86_64__
+#define tensor_rows_avx2 tensor_rows_any
+#define tensor_halves_avx2 tensor_halves_any
+#endif
+
+static int has_avx2(void)
 {
 #ifdef __x86_64__
 	/* Every processor with AVX2 has F16C; clang 14 cannot ask for it. */
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-		return tensor_rows_avx2[t];
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+	return 0;
 #endif
-	return tensor_rows_any[t];
+}
+
+static tensor_rows_fn *rows_of(enum dtype t)
+{
+	return (has_avx2() ? tensor_rows_avx2 : tensor_rows_any)[t];
 }
 
 const char *dtype_name(enum dtype t)
@@ -113,14 +126,6 @@ void f32_from_f16(const uint16_t *in, size_t n, float *out)
 	rows_of(DT_F16)((const uint8_t *)in, n, out);
 }
 
-static inline uint32_t f32_bits(float f)
-{
-	uint32_t u;
-
-	memcpy(&u, &f, sizeof(u));
-	return u;
-}
-
 /* A NaN keeps its sign and top bits and is made quiet, lest the cut turn it
  * into an infinity. */
 static inline uint16_t bf16_of(float f)
@@ -130,20 +135,6 @@ static inline uint16_t bf16_of(float f)
 	uint32_t nan = u >> 16 | 0x40;
 
 	return (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? nan : near);
-}
-
-/* Below the normal range, adding 0.5 lets the adder round to the spacing of
- * f16's subnormals, 2^-24. */
-static inline uint16_t f16_of(float f)
-{
-	uint32_t u = f32_bits(f), a = u & 0x7fffffff;
-	uint32_t normal = ((a + 0xfff + (a >> 13 & 1)) >> 13) - (112u << 10);
-	uint32_t small = f32_bits(bits_f32(a) + 0.5f) - 0x3f000000;
-	uint32_t h = a < 0x38800000 ? small : normal;
-
-	h = a >= 0x477ff000 ? 0x7c00 : h;
-	h = a > 0x7f800000 ? 0x7e00 | (a >> 13 & 0x3ff) : h;
-	return (uint16_t)(u >> 16 & 0x8000) | (uint16_t)h;
 }
 
 /* Runs of 16 with a constant bound: what gcc -O2 vectorises. */
@@ -158,13 +149,17 @@ void bf16_from_f32(const float *in, size_t n, uint16_t *out)
 		out[i] = bf16_of(in[i]);
 }
 
+static void halves(const float *in, size_t n, float most, uint16_t *out)
+{
+	(has_avx2() ? tensor_halves_avx2 : tensor_halves_any)(in, n, most, out);
+}
+
 void f16_from_f32(const float *in, size_t n, uint16_t *out)
 {
-	size_t i = 0, j;
+	halves(in, n, INFINITY, out);
+}
 
-	for (; i + 16 <= n; i += 16)
-		for (j = 0; j < 16; j++)
-			out[i + j] = f16_of(in[i + j]);
-	for (; i < n; i++)
-		out[i] = f16_of(in[i]);
+void f16_held_from_f32(const float *in, size_t n, uint16_t *out)
+{
+	halves(in, n, 65504, out);
 }

@@ -56,5 +56,7 @@ void f32_from_bf16(const uint16_t *in, size_t n, float *out);
 void f32_from_f16(const uint16_t *in, size_t n, float *out);
 void bf16_from_f32(const float *in, size_t n, uint16_t *out);
 void f16_from_f32(const float *in, size_t n, uint16_t *out);
+/* The same, but what is beyond +-65504, f16's largest, becomes that. */
+void f16_held_from_f32(const float *in, size_t n, uint16_t *out);
 
 #endif

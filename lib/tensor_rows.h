@@ -1,9 +1,10 @@
 /*
- * tensor_rows: the loops that turn stored blocks into f32, compiled twice:
- * in tensor.c for any processor, in tensor_avx2.c for AVX2 and F16C. The same
- * source, no contraction, the same order of operations: the same bits.
+ * tensor_rows: the loops that turn stored blocks into f32, and f32 into f16,
+ * compiled twice: in tensor.c for any processor, in tensor_avx2.c for AVX2 and
+ * F16C. The same source, no contraction, the same order of operations: the same
+ * bits.
  *
- * Each takes n blocks of the type's size at any address and writes n times the
+ * Of those to f32 each takes n blocks of the type's size at any address and writes n times the
  * type's block of floats. q is a block's quantised value, d and m its scale
  * and minimum. Layouts: ggml-quants.h and its dequantize_row_* functions.
  */
@@ -22,6 +23,13 @@ typedef void tensor_rows_fn(const uint8_t *restrict in, size_t n,
 extern tensor_rows_fn *const tensor_rows_any[];
 extern tensor_rows_fn *const tensor_rows_avx2[];
 
+/* And back to f16: n values, those beyond +-most being held to it; infinity: none
+ * are. */
+typedef void tensor_halves_fn(const float *restrict in, size_t n, float most,
+                              uint16_t *restrict out);
+
+extern tensor_halves_fn *const tensor_halves_any, *const tensor_halves_avx2;
+
 #ifdef TENSOR_ROWS_BODY
 
 #ifdef __F16C__
@@ -34,6 +42,14 @@ static inline float bits_f32(uint32_t u)
 
 	memcpy(&f, &u, sizeof(f));
 	return f;
+}
+
+static inline uint32_t f32_bits(float f)
+{
+	uint32_t u;
+
+	memcpy(&u, &f, sizeof(u));
+	return u;
 }
 
 static inline uint16_t load16(const uint8_t *p)
@@ -78,6 +94,51 @@ static void rows_f16(const uint8_t *restrict in, size_t n, float *restrict out)
 			out[i + j] = half_f32(load16(in + 2 * (i + j)));
 	for (; i < n; i++)
 		out[i] = half_f32(load16(in + 2 * i));
+}
+
+/* Below the normal range, adding 0.5 lets the adder round to the spacing of
+ * f16's subnormals, 2^-24. */
+static inline uint16_t f16_of(float f)
+{
+	uint32_t u = f32_bits(f), a = u & 0x7fffffff;
+	uint32_t normal = ((a + 0xfff + (a >> 13 & 1)) >> 13) - (112u << 10);
+	uint32_t small = f32_bits(bits_f32(a) + 0.5f) - 0x3f000000;
+	uint32_t h = a < 0x38800000 ? small : normal;
+
+	h = a >= 0x477ff000 ? 0x7c00 : h;
+	h = a > 0x7f800000 ? 0x7e00 | (a >> 13 & 0x3ff) : h;
+	return (uint16_t)(u >> 16 & 0x8000) | (uint16_t)h;
+}
+
+/* A NaN is no larger than `most`. */
+static inline float held(float v, float most)
+{
+	return v > most ? most : v < -most ? -most : v;
+}
+
+/* Runs of 16 with a constant bound are what gcc -O2 vectorises. */
+static void halves_from(const float *restrict in, size_t n, float most,
+                        uint16_t *restrict out)
+{
+	size_t i = 0, j;
+
+#ifdef __F16C__
+	const __m256 top = _mm256_set1_ps(most), low = _mm256_set1_ps(-most);
+
+	for (; i + 8 <= n; i += 8) {
+		/* of two where one is no number, the second */
+		__m256 v = _mm256_min_ps(top, _mm256_max_ps(
+			low, _mm256_loadu_ps(in + i)));
+
+		_mm_storeu_si128((void *)(out + i),
+		                 _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+	}
+#endif
+	for (; i + 16 <= n; i += 16)
+		for (j = 0; j < 16; j++)
+			out[i + j] = f16_of(held(in[i + j], most));
+	for (; i < n; i++)
+		out[i] = f16_of(held(in[i], most));
 }
 
 static void rows_bf16(const uint8_t *restrict in, size_t n, float *restrict out)

@@ -8,7 +8,6 @@
 #include "train_end_impl.h"
 
 enum { PART = 8192 };		/* values moved at a time */
-static const float HALF_MAX = 65504;
 
 /* Steps whose rows are kept. */
 static size_t slots(const struct train_cfg *c)
@@ -72,18 +71,13 @@ struct halves {
 static void convert(void *ctx, size_t item, int thread)
 {
 	const struct halves *h = ctx;
-	size_t at = item * PART, n = h->n - at < PART ? h->n - at : PART, i;
-	float *v = h->single + at;
+	size_t at = item * PART, n = h->n - at < PART ? h->n - at : PART;
 
 	(void)thread;
-	if (h->from) {
-		f32_from_f16(h->from + at, n, v);
-		return;
-	}
-	for (i = 0; i < n; i++)
-		v[i] = v[i] > HALF_MAX ? HALF_MAX
-		     : v[i] < -HALF_MAX ? -HALF_MAX : v[i];
-	f16_from_f32(v, n, h->half + at);
+	if (h->from)
+		f32_from_f16(h->from + at, n, h->single + at);
+	else
+		f16_held_from_f32(h->single + at, n, h->half + at);
 }
 
 static void convert_all(const struct train_layer *t, struct halves *h)

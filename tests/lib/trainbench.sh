@@ -5,8 +5,8 @@
 # With CPUTIME=1 rates are tokens per second of processor time over the number
 # of threads, loading and saving included: for a machine that has other things to
 # do. Else they are by the clock and of the second half of the tokens, a multiple of
-# 2,048: memory has all been touched by then. The least squares that come once, at
-# the end, are left out of both, and counted by train_whole.
+# 2,048: memory has all been touched by then. The end, which keeps the rows of the
+# last steps, is left out of both, and counted by train_whole.
 : "${BIN:=$PWD/bin}" "${BUILD:=$PWD/build}" "${ROOT:=$PWD}"
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
@@ -34,10 +34,9 @@ train_run() {	# LAYERS TOKENS EXPANSION K THREADS PRECISION OPTION...
 }
 
 train_rate() {	# LAYERS TOKENS EXPANSION K THREADS [PRECISION] -> tokens/s
-	local TIMEFORMAT='%U %S' cpu without=()
-	# as if there were an end
-	[ "${CPUTIME-}" ] && without=(--end-tokens 0 --skip-every 4)
-	cpu=$( { time train_run "$1" "$2" "$3" "$4" "$5" "${6-}" --start-tokens 2048 "${without[@]}"; } 2>&1) || return 1
+	local TIMEFORMAT='%U %S' cpu
+	# steps as if there were an end
+	cpu=$( { time train_run "$1" "$2" "$3" "$4" "$5" "${6-}" --start-tokens 2048 --end-tokens 0 --skip-every 4; } 2>&1) || return 1
 	if [ "${CPUTIME-}" ]; then rate "$2" "(${cpu/ / + }) / $5"
 	else jq -n --argjson half $(($2 / 2)) '[inputs | select(.time) | { n: .tokens, s: (.tokens / .time.tokens_per_s) }] |
 		last as $z | map(select(.n == $half))[0] as $h | ($z.n - $h.n) / ($z.s - $h.s) | round' "$scratch/m"; fi

@@ -234,6 +234,38 @@ static void rounding_is_to_nearest_even(void **state)
 	}
 }
 
+/* Every exponent and sign with mantissas all over, the edges' neighbours. */
+static void halves_are_the_same_from_any_processor(void **state)
+{
+	enum { HALVES = 512 * 515 + 5 };
+	float *in = mem_scratch(HALVES, sizeof(*in), NULL);
+	uint16_t *got = mem_scratch(HALVES, 2, NULL);
+	uint16_t *any = mem_scratch(HALVES, 2, NULL);
+	uint32_t u, i;
+
+	(void)state;
+	for (i = 0; i < HALVES; i++) {
+		u = i % 512 << 23 | (i / 512 * 16411 & 0x7fffff);
+		memcpy(&in[i], &u, sizeof(u));
+	}
+	tensor_halves_any(in, HALVES, INFINITY, any);
+	f16_from_f32(in, HALVES, got);
+	assert_memory_equal(got, any, 2 * HALVES);
+	tensor_halves_any(in, HALVES, 65504, any);
+	f16_held_from_f32(in, HALVES, got);
+	assert_memory_equal(got, any, 2 * HALVES);
+	for (i = 0; i < HALVES; i++) {
+		f16_from_f32(&in[i], 1, any);
+		if (isnan(in[i]) || fabsf(in[i]) <= 65504)
+			assert_int_equal(got[i], any[0]);
+		else
+			assert_int_equal(got[i], in[i] > 0 ? 0x7bff : 0xfbff);
+	}
+	mem_free(in);
+	mem_free(got);
+	mem_free(any);
+}
+
 static void overflow_becomes_infinity_and_nan_stays(void **state)
 {
 	float in[20] = { 1e6f, -1e6f, INFINITY, -INFINITY, NAN, 65519, 65520,
@@ -296,6 +328,7 @@ int main(void)
 		cmocka_unit_test(doubles_and_floats_convert),
 		cmocka_unit_test(all_16_bit_patterns_convert_and_return),
 		cmocka_unit_test(rounding_is_to_nearest_even),
+		cmocka_unit_test(halves_are_the_same_from_any_processor),
 		cmocka_unit_test(overflow_becomes_infinity_and_nan_stays),
 		cmocka_unit_test(maps_files_and_nothing_else),
 	};
