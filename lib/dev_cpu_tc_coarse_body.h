@@ -6,6 +6,8 @@
  *   co_one		four bytes in every lane
  *   co_dot		accumulators plus products of pairs
  *   co_not_below	a bit a lane
+ *   co_keep_lanes	those lanes that have a bit, one behind the other; may be
+ *   		left out
  *   co_bytes		2 VEC_W values and as many others, scaled, as bytes, a number
  *   		added, and the squares of what they are off by where there is
  *   		room for them

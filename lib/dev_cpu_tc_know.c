@@ -140,8 +140,8 @@ static size_t blocks(const struct tc_encode *q)
 static void values(void *ctx, size_t item, int thread)
 {
 	const struct know *g = ctx;
-	/* first down, then up, each thread in its share, for which it has packed */
-	/* these rows of w and will step them */
+	/* first down, then up, each thread in its share: it has packed these rows
+	 * of w, and will step them */
 	size_t block = g->sure ? par_mirror(g->q->dev->base.pool, blocks(g->q),
 	                                    item) : item;
 	size_t j = block * LATENTS, left = g->q->n_latents - j, r, i;
