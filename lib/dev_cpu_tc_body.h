@@ -17,26 +17,31 @@
 
 #ifdef VEC_W
 
-/* Bit i set where v's lane i is not below `bar`; NaN is not. */
-INLINE unsigned not_below16(struct v16 v, float bar)
+/* Bit i set where v's lane i is `bar` or more; where it is NaN, if `nan`. */
+INLINE unsigned reach16(struct v16 v, float bar, const int nan)
 {
 #if VEC_W == 16
-	return _mm512_cmp_ps_mask((__m512)v.r[0], _mm512_set1_ps(bar),
-	                          _CMP_NLT_UQ);
+	__m512 o = _mm512_set1_ps(bar);
+
+	return nan ? _mm512_cmp_ps_mask((__m512)v.r[0], o, _CMP_NLT_UQ)
+	           : _mm512_cmp_ps_mask((__m512)v.r[0], o, _CMP_GE_OQ);
 #elif VEC_W == 8
 	__m256 o = _mm256_set1_ps(bar);
+	unsigned m = 0;
 
-	return (unsigned)_mm256_movemask_ps(
-	               _mm256_cmp_ps((__m256)v.r[0], o, _CMP_NLT_UQ)) |
-	       (unsigned)_mm256_movemask_ps(
-	               _mm256_cmp_ps((__m256)v.r[1], o, _CMP_NLT_UQ)) << 8;
+	EACH_U
+		m |= (unsigned)_mm256_movemask_ps(
+			nan ? _mm256_cmp_ps((__m256)v.r[u], o, _CMP_NLT_UQ)
+			    : _mm256_cmp_ps((__m256)v.r[u], o, _CMP_GE_OQ))
+			<< 8 * u;
+	return m;
 #else
 	float t[16];
 	unsigned m = 0, i;
 
 	store16(t, v);
 	for (i = 0; i < 16; i++)
-		m |= (unsigned)!(t[i] < bar) << i;
+		m |= (unsigned)(nan ? !(t[i] < bar) : t[i] >= bar) << i;
 	return m;
 #endif
 }
@@ -57,7 +62,7 @@ static size_t body_collect(const float *pre, const float *bias,
 		struct v16 e = mul16(splat16(slack), whole ? load16(norm + i)
 		                     : load_tail(norm + i, n - i, 0));
 		struct v16 high = add16(add16(v, e), b);
-		unsigned m = not_below16(high, p->bar);
+		unsigned m = reach16(high, p->bar, 1);
 		float up[16], low[16];
 
 		if (!whole)
@@ -77,30 +82,6 @@ static size_t body_collect(const float *pre, const float *bias,
 	return i < n ? i : n;
 }
 
-/* Bit i set where v's lane i is at_least or more; NaN is not. */
-INLINE unsigned reach16(struct v16 v, float at_least)
-{
-#if VEC_W == 16
-	return _mm512_cmp_ps_mask((__m512)v.r[0], _mm512_set1_ps(at_least),
-	                          _CMP_GE_OQ);
-#elif VEC_W == 8
-	__m256 o = _mm256_set1_ps(at_least);
-
-	return (unsigned)_mm256_movemask_ps(
-	               _mm256_cmp_ps((__m256)v.r[0], o, _CMP_GE_OQ)) |
-	       (unsigned)_mm256_movemask_ps(
-	               _mm256_cmp_ps((__m256)v.r[1], o, _CMP_GE_OQ)) << 8;
-#else
-	float t[16];
-	unsigned m = 0, i;
-
-	store16(t, v);
-	for (i = 0; i < 16; i++)
-		m |= (unsigned)(t[i] >= at_least) << i;
-	return m;
-#endif
-}
-
 static size_t body_count(const float *v, size_t n, float at_least)
 {
 	size_t i, count = 0;
@@ -109,7 +90,7 @@ static size_t body_count(const float *v, size_t n, float at_least)
 		struct v16 a = i + 16 <= n ? load16(v + i)
 		                           : load_tail(v + i, n - i, NAN);
 
-		count += (unsigned)__builtin_popcount(reach16(a, at_least));
+		count += (unsigned)__builtin_popcount(reach16(a, at_least, 0));
 	}
 	return count;
 }
@@ -210,7 +191,7 @@ static void body_drop(struct tc_pick *p)
 	unsigned m;
 
 	for (i = 0; i < p->n; i += 16) {
-		m = not_below16(load16(p->up + i), p->bar);
+		m = reach16(load16(p->up + i), p->bar, 1);
 		if (p->n - i < 16)	/* there is room for 16 */
 			m &= (1u << (p->n - i)) - 1;
 		n = m ? keep16(p, i, m, n) : n;

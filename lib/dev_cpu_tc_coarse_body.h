@@ -155,18 +155,6 @@ INLINE vf co_scales(const float *row, int i, const float *latent, int u)
 	return *(const vf_mem *)(latent + u * VEC_W) * row[i];
 }
 
-/* Integers, scaled. */
-INLINE void co_scale(vi acc[CO_MR][2], const float *row, const float *latent,
-                     vf v[CO_MR][2])
-{
-	_Pragma("GCC unroll 16")
-	for (int i = 0; i < CO_MR; i++)
-		_Pragma("GCC unroll 2")
-		for (int u = 0; u < 2; u++)
-			v[i][u] = __builtin_convertvector(acc[i][u], vf) *
-			          co_scales(row, i, latent, u);
-}
-
 /* What a row's value and a panel's may be off by. */
 INLINE vf co_error(const struct tc_side *x, int i, const struct tc_side *w, int u)
 {

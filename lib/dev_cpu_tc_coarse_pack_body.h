@@ -304,7 +304,7 @@ INLINE void co_pack_narrow(const struct tc_cols *c, const float *x, size_t i0,
 			}
 		}
 		if (panel)
-			memcpy(start + 4 * i0, &sum, 4 * lanes);
+			co_put_lanes(start + 4 * i0, (vf)sum, lanes);
 		for (i = 0; i < lanes; i++)
 			all[i] += sq[i] * splat(by[i] * by[i]);
 	}

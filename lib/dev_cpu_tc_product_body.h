@@ -103,7 +103,7 @@ INLINE void co_pack_block(const float *x, size_t ld, size_t d, size_t b,
 			}
 		}
 		if (panel)
-			memcpy(out + 4 * i0, &sum, 4 * lanes);
+			co_put_lanes(out + 4 * i0, (vf)sum, lanes);
 	}
 }
 
@@ -223,7 +223,7 @@ INLINE void co_pack_column_block(const float *x, size_t ld, size_t rows,
 		co_put_lanes(q, (vf)p[0], lanes);
 	}
 	if (panel)
-		memcpy(out, &sum, 4 * lanes);
+		co_put_lanes(out, (vf)sum, lanes);
 }
 
 INLINE void co_pack_columns(const float *x, size_t ld, size_t rows, size_t n,
@@ -273,6 +273,18 @@ static void body_pack_columns(const float *x, size_t ld, size_t rows, size_t n,
 }
 
 /* ---- products ---- */
+
+/* Integers, scaled. */
+INLINE void co_scale(vi acc[CO_MR][2], const float *row, const float *latent,
+                     vf v[CO_MR][2])
+{
+	_Pragma("GCC unroll 16")
+	for (int i = 0; i < CO_MR; i++)
+		_Pragma("GCC unroll 2")
+		for (int u = 0; u < 2; u++)
+			v[i][u] = __builtin_convertvector(acc[i][u], vf) *
+			          co_scales(row, i, latent, u);
+}
 
 INLINE void co_put(const vf v[CO_MR][2], float *out, size_t ld, int add)
 {

@@ -38,7 +38,6 @@ struct par {
 	atomic_uint generation;
 	atomic_int busy;
 	struct share *shares;		/* [n_threads] */
-	size_t n;
 	par_fn *fn;
 	void *ctx;
 	atomic_int quit;
@@ -59,9 +58,9 @@ static int is_dealt(struct par *p, size_t item, int thread)
 
 static void drain(struct par *p, int thread)
 {
-	size_t i;
+	size_t n = p->shares[p->n_threads - 1].end, i;
 
-	for (i = 0; i < p->n; i++)
+	for (i = 0; i < n; i++)
 		if (is_dealt(p, i, thread))
 			p->fn(p->ctx, i, thread);
 }
@@ -215,7 +214,6 @@ void par_for(struct par *p, size_t n, par_fn *fn, void *ctx)
 	}
 	p->fn = fn;
 	p->ctx = ctx;
-	p->n = n;
 	for (i = 0; i < (size_t)p->n_threads; i++) {
 		atomic_store(&p->shares[i].next, share_start(p, n, i));
 		p->shares[i].end = share_start(p, n, i + 1);
