@@ -52,8 +52,8 @@ struct dev_linear {
 	float *out;
 };
 
-/* What linear's sums may be off by, and the skip connection's in training
- * (dev_tc.h). */
+/* What linear's sums may be off by, and in training the skip connection's and the
+ * end's (dev_tc.h). */
 enum dev_precision {
 	DEV_NEAR,	/* 1e-5 of the product of the norms of a row of x and a
 			 * row of w: as every device starts */
@@ -81,6 +81,12 @@ struct dev_ops {
 	           struct err *e);
 	int (*get)(struct dev *d, void *dst, const void *src, size_t bytes,
 	           struct err *e);
+	/* n values of f32 on the device, of f16 on the host; got ones are held to
+	 * f16's range (f16_held_from_f32). */
+	int (*put_f16)(struct dev *d, float *dst, const uint16_t *src, size_t n,
+	               struct err *e);
+	int (*get_f16)(struct dev *d, uint16_t *dst, const float *src, size_t n,
+	               struct err *e);
 	/* device to device; the ranges do not overlap */
 	int (*copy)(struct dev *d, void *dst, const void *src, size_t bytes,
 	            struct err *e);

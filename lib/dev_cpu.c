@@ -8,7 +8,10 @@
 #include "dev_cpu_tc_coarse.h"
 #include "mem.h"
 
-enum { COPY = 256 << 10 };	/* bytes that a thread copies at a time */
+enum {
+	COPY = 256 << 10,	/* bytes that a thread copies at a time */
+	HALVES = 8192		/* values that it converts */
+};
 
 static void *cpu_alloc(struct dev *d, size_t bytes, struct err *e)
 {
@@ -44,6 +47,43 @@ static int cpu_copy(struct dev *d, void *dst, const void *src, size_t bytes,
 	(void)e;
 	if (bytes)
 		dev_cpu_ranges((struct dev_cpu *)d, bytes, COPY, copy_range, &c);
+	return 0;
+}
+
+struct halves {
+	float *single;		/* NULL: to half, else from there */
+	const float *from;
+	uint16_t *half;
+	const uint16_t *from_half;
+};
+
+static void halves_range(void *ctx, size_t first, size_t count)
+{
+	const struct halves *h = ctx;
+
+	if (h->single)
+		f32_from_f16(h->from_half + first, count, h->single + first);
+	else
+		f16_held_from_f32(h->from + first, count, h->half + first);
+}
+
+static int cpu_put_f16(struct dev *d, float *dst, const uint16_t *src, size_t n,
+                       struct err *e)
+{
+	struct halves h = { .single = dst, .from_half = src };
+
+	(void)e;
+	dev_cpu_ranges((struct dev_cpu *)d, n, HALVES, halves_range, &h);
+	return 0;
+}
+
+static int cpu_get_f16(struct dev *d, uint16_t *dst, const float *src, size_t n,
+                       struct err *e)
+{
+	struct halves h = { .half = dst, .from = src };
+
+	(void)e;
+	dev_cpu_ranges((struct dev_cpu *)d, n, HALVES, halves_range, &h);
 	return 0;
 }
 
@@ -136,6 +176,8 @@ static const struct dev_ops ops = {
 	.release = cpu_release,
 	.put = cpu_copy,
 	.get = cpu_copy,
+	.put_f16 = cpu_put_f16,
+	.get_f16 = cpu_get_f16,
 	.copy = cpu_copy,
 	.sync = cpu_sync,
 	.place = cpu_place,

@@ -311,11 +311,13 @@ static int tc_mark(struct dev *d, const struct dev_tc_codes *c, uint64_t now,
 
 const struct dev_tc_ops dev_cpu_tc = {
 	.encode = dev_cpu_tc_encode,
+	.encode_near = dev_cpu_tc_encode_near,
 	.encode_keeps = dev_cpu_tc_encode_keeps,
 	.decode = tc_decode_op,
 	.slope = tc_slope_op,
 	.skip_add = dev_cpu_tc_skip_add,
 	.skip_grad = dev_cpu_tc_skip_grad,
+	.skip_sums = dev_cpu_tc_skip_sums,
 	.skip_keeps = dev_cpu_tc_skip_keeps,
 	.step_latents = dev_cpu_tc_step_latents,
 	.step = dev_cpu_tc_step,

@@ -115,9 +115,12 @@ static inline void tc_begins(uint32_t *at, size_t n_latents)
 
 /* dev_cpu_tc_encode.c */
 int dev_cpu_tc_encode(struct dev *d, const float *x, size_t n, size_t d_in,
-                  const float *w, const float *b, size_t n_latents,
-                  const uint32_t *ids, struct dev_tc_codes *out,
-                  struct err *e);
+                      const float *w, const float *b, size_t n_latents,
+                      const uint32_t *ids, struct dev_tc_codes *out,
+                      struct err *e);
+int dev_cpu_tc_encode_near(struct dev *d, const float *x, size_t n, size_t d_in,
+                           const float *w, const float *b, size_t n_latents,
+                           struct dev_tc_codes *out, struct err *e);
 size_t dev_cpu_tc_encode_keeps(struct dev *d, size_t n, size_t d_in,
                                size_t n_latents, size_t k);
 /* dev_cpu_tc_slab.c */
@@ -136,6 +139,9 @@ int dev_cpu_tc_skip_add(struct dev *d, const float *x, size_t n, size_t d_in,
 int dev_cpu_tc_skip_grad(struct dev *d, const float *g, size_t n, size_t every,
                          size_t d_out, const float *x, size_t d_in, int add,
                          float *out, struct err *e);
+int dev_cpu_tc_skip_sums(struct dev *d, const float *x, size_t n, size_t d_in,
+                         const float *y, size_t d_out, float *xx, float *xy,
+                         struct err *e);
 size_t dev_cpu_tc_skip_keeps(struct dev *d, size_t n, size_t d_in,
                              size_t d_out);
 /* dev_cpu_tc_step.c */

@@ -56,11 +56,14 @@ int dev_cpu_tc_coarse_fits(const struct tc_encode *q)
 static void pack_rows(void *ctx, size_t item, int thread)
 {
 	const struct coarse *c = ctx;
-	size_t mr = c->table->mr, r = item * mr, left = c->q->n - r;
+	size_t mr = c->table->mr, r = item * mr, left = c->q->n - r, i;
+	struct tc_side x = tc_side_at(c->x, &c->cols, r, 0);
 
 	(void)thread;
 	c->table->pack_x(&c->cols, c->q->x + r * c->q->d_in, left < mr ? left
-	                 : mr, tc_side_at(c->x, &c->cols, r, 0));
+	                 : mr, x);
+	for (i = 0; c->q->near && i < mr; i++)	/* bounds meet */
+		x.off[i] = x.size[i] = x.rest[i] = 0;
 }
 
 static void pack_panel(void *ctx, size_t item, int thread)

@@ -60,6 +60,11 @@
  * leave 0.4 of it open; dev_cpu_tc_know.h computes the twice as many values that
  * ask for.
  *
+ * Where values need not be exact (struct tc_encode, near) a row's off, size and rest
+ * are 0: both bounds are v, nothing is left to compute, and what is selected is TopK
+ * of v. Rounding errors being as if at random, v is off by a twentieth of what the
+ * bounds would leave open, about, at d = 576.
+ *
  * The product of two matrices (struct tc_product), which has no bound to keep, is
  * narrow throughout, and blocks of w's rows have factors, too:
  *

@@ -78,6 +78,7 @@ struct tc_encode {
 	const float *x, *w, *b;
 	const uint32_t *ids;
 	size_t n, d_in, n_latents, k;
+	int near;		/* the middle of bounds will do for a value */
 	size_t cap;		/* of the candidates of a row */
 	uint32_t *latent;	/* [n, k] */
 	float *value;

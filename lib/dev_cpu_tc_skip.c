@@ -12,7 +12,8 @@
 enum {
 	LEAST = 48,		/* of each size: below, packing costs more */
 	MOST_BYTES = 64 << 20,	/* of both operands packed, at most */
-	TILES_PER_THREAD = 8
+	TILES_PER_THREAD = 8,
+	STRIP = 192		/* columns of x against x at a time, by gemm */
 };
 
 /* One of the two, packed as groups or as panels. */
@@ -36,6 +37,7 @@ struct skip {
 	size_t mt, nt, tiles;	/* a tile; tiles in a row of them */
 	float *out;		/* [a.n, b.n] */
 	int add;
+	int lower;		/* what is above the diagonal is not wanted */
 };
 
 /* Groups or panels that an item packs. */
@@ -95,7 +97,8 @@ static void tile(void *ctx, size_t item, int thread)
 	};
 
 	(void)thread;
-	s->table->product(&p);
+	if (!s->lower || j < i + p.rows)
+		s->table->product(&p);
 }
 
 static void run_piece(struct skip *s)
@@ -199,6 +202,38 @@ int dev_cpu_tc_skip_grad(struct dev *d, const float *g, size_t n, size_t every,
 	return rc != 0 ? (rc > 0 ? 0 : -1)
 	       : dev_cpu_gemm(d, 1, 0, d_out, d_in, n, 1, g, ld_g, x, ld_x,
 	                      add, out, d_in, e);
+}
+
+/* xx by gemm, strip by strip */
+static int square_by_gemm(struct dev *d, const float *x, size_t n, size_t d_in,
+                          float *xx, struct err *e)
+{
+	size_t i, w;
+
+	for (i = 0; i < d_in; i += w) {
+		w = d_in - i < STRIP ? d_in - i : STRIP;
+		if (dev_cpu_gemm(d, 1, 0, w, i + w, n, 1, x + i, d_in, x, d_in,
+		                 1, xx + i * d_in, d_in, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int dev_cpu_tc_skip_sums(struct dev *d, const float *x, size_t n, size_t d_in,
+                         const float *y, size_t d_out, float *xx, float *xy,
+                         struct err *e)
+{
+	struct dev_cpu *c = (struct dev_cpu *)d;
+	struct skip s = { .dev = c, .table = c->coarse,
+	                  .a = { .v = x, .ld = d_in, .n = d_in },
+	                  .b = { .v = x, .ld = d_in, .n = d_in },
+	                  .columns = 1, .k = n, .out = xx, .add = 1,
+	                  .lower = 1 };
+	int rc = in_integers(&s, e);
+
+	if (rc < 0 || (rc == 0 && square_by_gemm(d, x, n, d_in, xx, e) < 0))
+		return -1;
+	return dev_cpu_tc_skip_grad(d, x, n, 1, d_in, y, d_out, 1, xy, e);
 }
 
 size_t dev_cpu_tc_skip_keeps(struct dev *d, size_t n, size_t d_in, size_t d_out)

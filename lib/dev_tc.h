@@ -97,7 +97,15 @@ struct dev_tc_ops {
 	              const uint32_t *ids, struct dev_tc_codes *out,
 	              struct err *e);
 
-	/* Bytes that the device keeps for packed operands after it (dev.h,
+	/* The same where values need not be exact. Under DEV_Q8 x and w may be
+	 * rounded to 8 and 16 bits, and what comes out is TopK of values that
+	 * are off as if at random, by a hundredth of their spread or two
+	 * (dev_cpu_tc_coarse.h). */
+	int (*encode_near)(struct dev *d, const float *x, size_t n, size_t d_in,
+	                   const float *w, const float *b, size_t n_latents,
+	                   struct dev_tc_codes *out, struct err *e);
+
+	/* Bytes that the device keeps for packed operands after either (dev.h,
 	 * gemm_keeps), about: how many may hang on what is encoded. */
 	size_t (*encode_keeps)(struct dev *d, size_t n, size_t d_in,
 	                       size_t n_latents, size_t k);
@@ -128,7 +136,15 @@ struct dev_tc_ops {
 	                 size_t d_out, const float *x, size_t d_in, int add,
 	                 float *out, struct err *e);
 
-	/* Bytes that the device keeps for packed operands after both. */
+	/* What least squares wants: xx += x^T x, [d_in, d_in], on and below the
+	 * diagonal (above it, anything), and xy += x^T y, [d_in, d_out], of n
+	 * rows of x and y [, d_out]; rounding as above, by columns. */
+	int (*skip_sums)(struct dev *d, const float *x, size_t n, size_t d_in,
+	                 const float *y, size_t d_out, float *xx, float *xy,
+	                 struct err *e);
+
+	/* Bytes that the device keeps for packed operands after these, d_in and
+	 * d_out either way round. */
 	size_t (*skip_keeps)(struct dev *d, size_t n, size_t d_in,
 	                     size_t d_out);
 

@@ -230,9 +230,6 @@ static void give_work(struct train_work *w, struct give *g)
 		w->raise = give_floats(g, t->n_latents, 1);
 		w->raised = give_host(g, t->n_latents, sizeof(float));
 	}
-	if (c->end_tokens)
-		w->kept = give_host(g, c->batch, train_larger(t->d_in, t->d_out)
-		                    * sizeof(float));
 	w->dead_host = give_host(g, t->n_latents, sizeof(uint32_t));
 	w->rows = give_host(g, c->batch, sizeof(uint32_t));
 	w->sq_x = give_host(g, c->batch, sizeof(double));
@@ -304,7 +301,6 @@ void train_work_free(struct train_work *w)
 	mem_free(w->sq_y);
 	mem_free(w->sum);
 	mem_free(w->row_host);
-	mem_free(w->kept);
 	mem_free(w);
 }
 

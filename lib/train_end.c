@@ -25,10 +25,7 @@
 #include "mem.h"
 #include "train_end_impl.h"
 
-enum {
-	BACK = 8,		/* a share of the rows */
-	STRIP = 192		/* columns of x against x at a time */
-};
+enum { BACK = 8 };		/* a share of the rows */
 static const double BOLD = 1.5;
 
 /* ---- sizes -------------------------------------------------------------------- */
@@ -66,7 +63,6 @@ size_t train_packed_bytes(const struct train_cfg *c, struct dev *d)
 		/* the start's least squares, and what they leave */
 		{ n, n, r1 }, { n, m, r1 }, { r1, m, n },
 		/* the end's */
-		{ n, n, fit ? chunk : 0 }, { n, m, fit ? chunk : 0 },
 		{ n, m, fit ? lat : 0 }, { fit ? lat : 0, m, n },
 		{ fit ? chunk : 0, m, n }
 	};
@@ -82,6 +78,9 @@ size_t train_packed_bytes(const struct train_cfg *c, struct dev *d)
 	if (!c->tc.skip)
 		return kept;
 	kept = train_larger(kept, o->tc->skip_keeps(d, b, n, m));
+	if (fit)
+		kept = train_larger(train_larger(kept, o->tc->skip_keeps(d,
+			chunk, n, m)), o->tc->skip_keeps(d, chunk, n, n));
 	for (i = 0; i < sizeof(of) / sizeof(of[0]); i++)
 		kept = train_larger(kept, o->gemm_keeps(d, of[i][0], of[i][1],
 		                                        of[i][2]));
@@ -214,8 +213,8 @@ static int take_thresholds(struct end *s, struct err *e)
 	return s->d->axpy(s->dev, 1, t->bias.w, s->bias, s->lat, e);
 }
 
-/* A chunk's codes as the finished transcoder will have them (tc_encode), but at
- * most 4 k where there are thresholds; on the host, too. */
+/* A chunk's codes about as the finished transcoder will have them (tc_encode), but
+ * at most 4 k where there are thresholds; on the host, too. */
 static int select_codes(struct end *s, const struct train_end_chunk *c,
                         struct err *e)
 {
@@ -225,9 +224,9 @@ static int select_codes(struct end *s, const struct train_end_chunk *c,
 	float *value = s->value + c->at * s->k;
 	size_t bytes = c->n * s->k * sizeof(float), i;
 
-	if (s->d->tc->encode(s->dev, s->x, c->n, s->d_in, t->enc.w,
-	                     s->bias ? s->bias : t->bias.w, s->lat, NULL, &part,
-	                     e) < 0 ||
+	if (s->d->tc->encode_near(s->dev, s->x, c->n, s->d_in, t->enc.w,
+	                          s->bias ? s->bias : t->bias.w, s->lat, &part,
+	                          e) < 0 ||
 	    s->d->get(s->dev, latent, part.latent, bytes, e) < 0 ||
 	    s->d->get(s->dev, value, part.value, bytes, e) < 0)
 		return -1;
@@ -275,15 +274,7 @@ static int add_sums(struct end *s, size_t at, size_t n, struct err *e)
 	if (add_columns(s, s->x, n, in, s->sum_x, e) < 0 ||
 	    d->tc->scatter(s->dev, &c, s->x, s->lat, in, s->ap, e) < 0)
 		return -1;
-	for (i = 0; i < in; i += STRIP) {	/* up to the diagonal */
-		size_t w = in - i < STRIP ? in - i : STRIP;
-
-		if (d->gemm(s->dev, 1, 0, w, i + w, n, 1, s->x + i, in, s->x, in,
-		            1, s->xx + i * in, in, e) < 0)
-			return -1;
-	}
-	return d->gemm(s->dev, 1, 0, in, out, n, 1, s->x, in, s->y, out, 1, s->xe,
-	               out, e);
+	return d->tc->skip_sums(s->dev, s->x, n, in, s->y, out, s->xx, s->xe, e);
 }
 
 /* Codes of all rows, sums of those solved on. *judged: the next read is the

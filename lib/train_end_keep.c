@@ -3,11 +3,7 @@
  * transcoder, in f16, a slot for each step.
  */
 #include "mem.h"
-#include "par.h"
-#include "tensor.h"
 #include "train_end_impl.h"
-
-enum { PART = 8192 };		/* values moved at a time */
 
 /* Steps whose rows are kept. */
 static size_t slots(const struct train_cfg *c)
@@ -60,45 +56,10 @@ int train_end_begin(struct train_layer *t, struct err *e)
 	return 0;
 }
 
-/* Values of a step's rows as f32 and f16. */
-struct halves {
-	float *single;
-	uint16_t *half;
-	const uint16_t *from;	/* NULL: to half, else from there */
-	size_t n;
-};
-
-static void convert(void *ctx, size_t item, int thread)
-{
-	const struct halves *h = ctx;
-	size_t at = item * PART, n = h->n - at < PART ? h->n - at : PART;
-
-	(void)thread;
-	if (h->from)
-		f32_from_f16(h->from + at, n, h->single + at);
-	else
-		f16_held_from_f32(h->single + at, n, h->half + at);
-}
-
-static void convert_all(const struct train_layer *t, struct halves *h)
-{
-	par_for(dev_par(t->dev), (h->n + PART - 1) / PART, convert, h);
-}
-
-static int pack(struct train_layer *t, const float *from, size_t n, uint16_t *to,
-                struct err *e)
-{
-	struct halves h = { t->work->kept, to, NULL, n };
-
-	if (train_ops(t)->get(t->dev, h.single, from, n * sizeof(*from), e) < 0)
-		return -1;
-	convert_all(t, &h);
-	return 0;
-}
-
 int train_end_keep(struct train_layer *t, size_t n, struct err *e)
 {
 	const struct tc_cfg *c = &t->cfg.tc;
+	const struct dev_ops *d = train_ops(t);
 	size_t slot, at;
 
 	if (!train_end_due(&t->cfg, t->stats.step + 1))
@@ -108,10 +69,12 @@ int train_end_keep(struct train_layer *t, size_t n, struct err *e)
 	slot = (size_t)(t->stats.step % t->kept_slots);
 	at = slot * t->cfg.batch;
 	t->kept_n[slot] = (uint32_t)n;
-	if (c->transcode && pack(t, t->work->x, n * c->d_in,
-	                         t->kept_x + at * c->d_in, e) < 0)
+	if (c->transcode &&
+	    d->get_f16(t->dev, t->kept_x + at * c->d_in, t->work->x, n * c->d_in,
+	               e) < 0)
 		return -1;
-	return pack(t, t->work->y, n * c->d_out, t->kept_y + at * c->d_out, e);
+	return d->get_f16(t->dev, t->kept_y + at * c->d_out, t->work->y,
+	                  n * c->d_out, e);
 }
 
 void train_end_free(struct train_layer *t)
@@ -121,15 +84,6 @@ void train_end_free(struct train_layer *t)
 	mem_free(t->kept_n);
 	t->kept_x = t->kept_y = NULL;
 	t->kept_n = NULL;
-}
-
-static int unpack(struct end *s, const uint16_t *from, size_t n, float *to,
-                  struct err *e)
-{
-	struct halves h = { s->t->work->kept, NULL, from, n };
-
-	convert_all(s->t, &h);
-	return s->d->put(s->dev, to, h.single, n * sizeof(*to), e);
 }
 
 int train_end_read(struct end *s, struct train_end_chunk *c, struct err *e)
@@ -143,12 +97,12 @@ int train_end_read(struct end *s, struct train_end_chunk *c, struct err *e)
 		if (c->n + t->kept_n[slot] > room)
 			break;
 		at = slot * t->cfg.batch;
-		if ((t->kept_x && unpack(s, t->kept_x + at * s->d_in,
-		                         t->kept_n[slot] * s->d_in,
-		                         s->x + c->n * s->d_in, e) < 0) ||
-		    unpack(s, t->kept_y + at * s->d_out,
-		           t->kept_n[slot] * s->d_out, s->y + c->n * s->d_out,
-		           e) < 0)
+		if ((t->kept_x &&
+		     s->d->put_f16(s->dev, s->x + c->n * s->d_in, t->kept_x +
+		                   at * s->d_in, t->kept_n[slot] * s->d_in,
+		                   e) < 0) ||
+		    s->d->put_f16(s->dev, s->y + c->n * s->d_out, t->kept_y + at *
+		                  s->d_out, t->kept_n[slot] * s->d_out, e) < 0)
 			return -1;
 		c->n += t->kept_n[slot];
 	}

@@ -29,7 +29,6 @@ struct train_work {
 	uint32_t *rows, *dead_host;
 	double *sq_x, *sq_y, *sum;	/* sum [max(2 d_out, n_latents)] */
 	float *row_host;
-	float *kept;		/* rows of a step on their way to and from f16 */
 	double variance;	/* sum |y - mean y|^2 of the batch */
 	/* variants: a batch's codes, and of all latents the thresholds */
 	uint32_t *code_latent, *edge_latent;

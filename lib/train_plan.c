@@ -186,8 +186,8 @@ static double add_run(const struct train_plan_in *in,
 		         d * lat * (h->half ? 8 : 4), stream);
 		/* inputs against themselves and outputs */
 		s += add(&op[PLAN_START], n_layers,
-		         t->skip ? 2 * rows * d * (d + e) : 0, matmul,
-		         4 * rows * (d + e), stream);
+		         t->skip ? 2 * rows * d * (d + e) : 0,
+		         h->peak * h->skip, 4 * rows * (d + e), stream);
 		s += add_codes_end(c, n_layers, rows, h, &op[PLAN_START]);
 	}
 	return s;

@@ -627,6 +627,46 @@ static void large_memory_goes_whole(void **state)
 	mem_free(b);
 }
 
+/* As the conversions of tensor.h, more than one thread's share. */
+static void halves_go_there_and_back(void **state)
+{
+	enum { VALUES = 70001 };
+	float *a = mem_scratch(VALUES, sizeof(*a), &e), *p;
+	float *b = mem_scratch(VALUES, sizeof(*b), &e);
+	float *c = mem_scratch(VALUES, sizeof(*c), &e);
+	uint16_t *h = mem_scratch(VALUES + 1, sizeof(*h), &e);
+	uint16_t *want = mem_scratch(VALUES, sizeof(*want), &e);
+	int i, j;
+
+	(void)state;
+	for (j = 0; j < VALUES; j++)
+		a[j] = (float)(j - 30000) * (j % 3 ? 1e-3f : 3);
+	f16_held_from_f32(a, VALUES, want);
+	f32_from_f16(want, VALUES, c);
+	for (i = 0; i < N_DEVS; i++) {
+		const struct dev_ops *o = dev_ops(devs[i]);
+
+		memset(h, 1, (VALUES + 1) * sizeof(*h));
+		p = o->alloc(devs[i], VALUES * sizeof(*p), &e);
+		assert_non_null(p);
+		assert_int_equal(o->put(devs[i], p, a, VALUES * sizeof(*a), &e),
+		                 0);
+		assert_int_equal(o->get_f16(devs[i], h, p, VALUES, &e), 0);
+		assert_memory_equal(h, want, VALUES * sizeof(*h));
+		assert_int_equal(h[VALUES], 0x101);
+		assert_int_equal(o->put_f16(devs[i], p, h, VALUES, &e), 0);
+		assert_int_equal(o->get(devs[i], b, p, VALUES * sizeof(*b), &e),
+		                 0);
+		assert_memory_equal(b, c, VALUES * sizeof(*b));
+		o->release(devs[i], p);
+	}
+	mem_free(a);
+	mem_free(b);
+	mem_free(c);
+	mem_free(h);
+	mem_free(want);
+}
+
 static void absent_devices_say_so(void **state)
 {
 	(void)state;
@@ -658,6 +698,7 @@ int main(void)
 		cmocka_unit_test(xent_is_the_loop),
 		cmocka_unit_test(memory_goes_there_and_back),
 		cmocka_unit_test(large_memory_goes_whole),
+		cmocka_unit_test(halves_go_there_and_back),
 		cmocka_unit_test(absent_devices_say_so),
 	};
 

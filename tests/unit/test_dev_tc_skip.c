@@ -470,6 +470,62 @@ static void rows_apart_are_as_rows_together(void **state)
 			}
 }
 
+/* As the gradient's products, of which half of one is enough. */
+static void sums_for_least_squares(const struct problem *p, struct dev *d,
+                                   double most)
+{
+	const struct problem square = { p->m, p->m, p->k, .was = p->was,
+	                                .a_t = p->a_t, .b_t = p->a_t };
+	size_t m = p->m, n = p->n, i, j;
+	float *xx = mem_array(m * m, 4, NULL), *xy = mem_array(m * n, 4, NULL);
+	float *want_xx = run(d, &square, 1, 1), *want_xy = run(d, p, 1, 1);
+	struct err e = { 0 };
+
+	assert_true(xx && xy && n >= m);
+	memcpy(xx, p->was, m * m * sizeof(*xx));
+	memcpy(xy, p->was, m * n * sizeof(*xy));
+	assert_int_equal(dev_ops(d)->tc->skip_sums(d, p->a_t, p->k, m, p->b_t,
+	                                           n, xx, xy, &e), 0);
+	assert_memory_equal(xy, want_xy, m * n * sizeof(*xy));
+	for (i = 0; i < m; i++)
+		for (j = 0; j <= i; j++)
+			assert_true(fabs((double)xx[i * m + j] - want_xx[i * m +
+			                 j]) <= most);
+	mem_free(xx);
+	mem_free(xy);
+	mem_free(want_xx);
+	mem_free(want_xy);
+}
+
+static void sums_are_the_gradients_products(void **state)
+{
+	static const size_t sizes[][3] = {
+		{ 250, 260, 150 }, { 400, 430, PIECE + 70 }, { 20, 60, 100 }
+	};
+	size_t i;
+	int which;
+
+	(void)state;
+	for (which = 0; which < DEVICES; which++)
+		for (i = 0; i < 3; i++) {
+			const size_t *s = sizes[i];
+			struct problem p = problem_new(s[0], s[1], s[2], EVEN,
+			                               HEAVY);
+			struct dev *d = device(which, DEV_Q8);
+			int integers = which != NONE && s[0] >= 48;
+
+			if (d) {	/* f32 may sum in another order */
+				sums_for_least_squares(&p, d, integers ? 0 :
+				                       1e-6 * (double)s[2]);
+				dev_ops(d)->precision(d, DEV_NEAR);
+				sums_for_least_squares(&p, d, 1e-6 *
+				                       (double)s[2]);
+				dev_free(d);
+			}
+			problem_free(&p);
+		}
+}
+
 /* The two plain loops are one product. */
 static void the_gradient_is_that_of_the_product(void **state)
 {
@@ -494,6 +550,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_finite_stays_in_its_row),
 		cmocka_unit_test(else_it_is_gemm_to_the_bit),
 		cmocka_unit_test(rows_apart_are_as_rows_together),
+		cmocka_unit_test(sums_are_the_gradients_products),
 		cmocka_unit_test(the_gradient_is_that_of_the_product),
 	};
 
