@@ -81,12 +81,11 @@ struct dev_ops {
 	           struct err *e);
 	int (*get)(struct dev *d, void *dst, const void *src, size_t bytes,
 	           struct err *e);
-	/* n values of f32 on the device, of f16 on the host; got ones are held to
-	 * f16's range (f16_held_from_f32). */
-	int (*put_f16)(struct dev *d, float *dst, const uint16_t *src, size_t n,
-	               struct err *e);
-	int (*get_f16)(struct dev *d, uint16_t *dst, const float *src, size_t n,
-	               struct err *e);
+	/* n values, f32 on the device and q8_0_bytes(n) on the host (tensor.h). */
+	int (*put_q8_0)(struct dev *d, float *dst, const uint8_t *src, size_t n,
+	                struct err *e);
+	int (*get_q8_0)(struct dev *d, uint8_t *dst, const float *src, size_t n,
+	                struct err *e);
 	/* device to device; the ranges do not overlap */
 	int (*copy)(struct dev *d, void *dst, const void *src, size_t bytes,
 	            struct err *e);

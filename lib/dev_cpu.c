@@ -10,7 +10,7 @@
 
 enum {
 	COPY = 256 << 10,	/* bytes that a thread copies at a time */
-	HALVES = 8192		/* values that it converts */
+	BYTES = 8192		/* values that it converts, whole blocks */
 };
 
 static void *cpu_alloc(struct dev *d, size_t bytes, struct err *e)
@@ -50,40 +50,41 @@ static int cpu_copy(struct dev *d, void *dst, const void *src, size_t bytes,
 	return 0;
 }
 
-struct halves {
-	float *single;		/* NULL: to half, else from there */
+struct bytes {
+	float *single;		/* NULL: to q8_0, else from there */
 	const float *from;
-	uint16_t *half;
-	const uint16_t *from_half;
+	uint8_t *q8_0;
+	const uint8_t *from_q8_0;
 };
 
-static void halves_range(void *ctx, size_t first, size_t count)
+static void bytes_range(void *ctx, size_t first, size_t count)
 {
-	const struct halves *h = ctx;
+	const struct bytes *b = ctx;
+	size_t at = q8_0_bytes(first);
 
-	if (h->single)
-		f32_from_f16(h->from_half + first, count, h->single + first);
+	if (b->single)
+		f32_from_q8_0(b->from_q8_0 + at, count, b->single + first);
 	else
-		f16_held_from_f32(h->from + first, count, h->half + first);
+		q8_0_from_f32(b->from + first, count, b->q8_0 + at);
 }
 
-static int cpu_put_f16(struct dev *d, float *dst, const uint16_t *src, size_t n,
-                       struct err *e)
+static int cpu_put_q8_0(struct dev *d, float *dst, const uint8_t *src, size_t n,
+                        struct err *e)
 {
-	struct halves h = { .single = dst, .from_half = src };
+	struct bytes b = { .single = dst, .from_q8_0 = src };
 
 	(void)e;
-	dev_cpu_ranges((struct dev_cpu *)d, n, HALVES, halves_range, &h);
+	dev_cpu_ranges((struct dev_cpu *)d, n, BYTES, bytes_range, &b);
 	return 0;
 }
 
-static int cpu_get_f16(struct dev *d, uint16_t *dst, const float *src, size_t n,
-                       struct err *e)
+static int cpu_get_q8_0(struct dev *d, uint8_t *dst, const float *src, size_t n,
+                        struct err *e)
 {
-	struct halves h = { .half = dst, .from = src };
+	struct bytes b = { .q8_0 = dst, .from = src };
 
 	(void)e;
-	dev_cpu_ranges((struct dev_cpu *)d, n, HALVES, halves_range, &h);
+	dev_cpu_ranges((struct dev_cpu *)d, n, BYTES, bytes_range, &b);
 	return 0;
 }
 
@@ -176,8 +177,8 @@ static const struct dev_ops ops = {
 	.release = cpu_release,
 	.put = cpu_copy,
 	.get = cpu_copy,
-	.put_f16 = cpu_put_f16,
-	.get_f16 = cpu_get_f16,
+	.put_q8_0 = cpu_put_q8_0,
+	.get_q8_0 = cpu_get_q8_0,
 	.copy = cpu_copy,
 	.sync = cpu_sync,
 	.place = cpu_place,

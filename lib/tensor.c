@@ -26,11 +26,11 @@ static const struct {
 
 tensor_rows_fn *const tensor_rows_any[DT_N + 1] = TENSOR_ROWS_TABLE;
 
-tensor_halves_fn *const tensor_halves_any = halves_from;
+const struct tensor_back tensor_back_any = TENSOR_BACK;
 
 #ifndef __x86_64__
 #define tensor_rows_avx2 tensor_rows_any
-#define tensor_halves_avx2 tensor_halves_any
+#define tensor_back_avx2 tensor_back_any
 #endif
 
 static int has_avx2(void)
@@ -149,17 +149,39 @@ void bf16_from_f32(const float *in, size_t n, uint16_t *out)
 		out[i] = bf16_of(in[i]);
 }
 
-static void halves(const float *in, size_t n, float most, uint16_t *out)
+static const struct tensor_back *back(void)
 {
-	(has_avx2() ? tensor_halves_avx2 : tensor_halves_any)(in, n, most, out);
+	return has_avx2() ? &tensor_back_avx2 : &tensor_back_any;
 }
 
 void f16_from_f32(const float *in, size_t n, uint16_t *out)
 {
-	halves(in, n, INFINITY, out);
+	back()->f16(in, n, out);
 }
 
-void f16_held_from_f32(const float *in, size_t n, uint16_t *out)
+size_t q8_0_bytes(size_t n)
 {
-	halves(in, n, 65504, out);
+	return (n / 32 + (n % 32 != 0)) * types[DT_Q8_0].bytes;
+}
+
+void q8_0_from_f32(const float *in, size_t n, uint8_t *out)
+{
+	float last[32] = { 0 };
+
+	back()->q8_0(in, n / 32, out);
+	if (n % 32 == 0)
+		return;
+	memcpy(last, in + n / 32 * 32, n % 32 * sizeof(*in));
+	back()->q8_0(last, 1, out + q8_0_bytes(n / 32 * 32));
+}
+
+void f32_from_q8_0(const uint8_t *in, size_t n, float *out)
+{
+	float last[32];
+
+	rows_of(DT_Q8_0)(in, n / 32, out);
+	if (n % 32 == 0)
+		return;
+	rows_of(DT_Q8_0)(in + q8_0_bytes(n / 32 * 32), 1, last);
+	memcpy(out + n / 32 * 32, last, n % 32 * sizeof(*out));
 }

@@ -5,7 +5,7 @@
 #include "tensor_rows.h"
 
 tensor_rows_fn *const tensor_rows_avx2[DT_N + 1] = TENSOR_ROWS_TABLE;
-tensor_halves_fn *const tensor_halves_avx2 = halves_from;
+const struct tensor_back tensor_back_avx2 = TENSOR_BACK;
 
 #else
 

@@ -1,6 +1,6 @@
 /*
- * tensor_rows: the loops that turn stored blocks into f32, and f32 into f16,
- * compiled twice: in tensor.c for any processor, in tensor_avx2.c for AVX2 and
+ * tensor_rows: the loops that turn stored blocks into f32, and f32 into f16 and
+ * Q8_0, compiled twice: in tensor.c for any processor, in tensor_avx2.c for AVX2 and
  * F16C. The same source, no contraction, the same order of operations: the same
  * bits.
  *
@@ -23,12 +23,13 @@ typedef void tensor_rows_fn(const uint8_t *restrict in, size_t n,
 extern tensor_rows_fn *const tensor_rows_any[];
 extern tensor_rows_fn *const tensor_rows_avx2[];
 
-/* And back to f16: n values, those beyond +-most being held to it; infinity: none
- * are. */
-typedef void tensor_halves_fn(const float *restrict in, size_t n, float most,
-                              uint16_t *restrict out);
+/* And back: n values to f16, n blocks to Q8_0. */
+struct tensor_back {
+	void (*f16)(const float *restrict in, size_t n, uint16_t *restrict out);
+	void (*q8_0)(const float *restrict in, size_t n, uint8_t *restrict out);
+};
 
-extern tensor_halves_fn *const tensor_halves_any, *const tensor_halves_avx2;
+extern const struct tensor_back tensor_back_any, tensor_back_avx2;
 
 #ifdef TENSOR_ROWS_BODY
 
@@ -110,35 +111,21 @@ static inline uint16_t f16_of(float f)
 	return (uint16_t)(u >> 16 & 0x8000) | (uint16_t)h;
 }
 
-/* A NaN is no larger than `most`. */
-static inline float held(float v, float most)
-{
-	return v > most ? most : v < -most ? -most : v;
-}
-
 /* Runs of 16 with a constant bound are what gcc -O2 vectorises. */
-static void halves_from(const float *restrict in, size_t n, float most,
-                        uint16_t *restrict out)
+static void back_f16(const float *restrict in, size_t n, uint16_t *restrict out)
 {
 	size_t i = 0, j;
 
 #ifdef __F16C__
-	const __m256 top = _mm256_set1_ps(most), low = _mm256_set1_ps(-most);
-
-	for (; i + 8 <= n; i += 8) {
-		/* of two where one is no number, the second */
-		__m256 v = _mm256_min_ps(top, _mm256_max_ps(
-			low, _mm256_loadu_ps(in + i)));
-
-		_mm_storeu_si128((void *)(out + i),
-		                 _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
-	}
+	for (; i + 8 <= n; i += 8)
+		_mm_storeu_si128((void *)(out + i), _mm256_cvtps_ph(
+			_mm256_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT));
 #endif
 	for (; i + 16 <= n; i += 16)
 		for (j = 0; j < 16; j++)
-			out[i + j] = f16_of(held(in[i + j], most));
+			out[i + j] = f16_of(in[i + j]);
 	for (; i < n; i++)
-		out[i] = f16_of(held(in[i], most));
+		out[i] = f16_of(in[i]);
 }
 
 static void rows_bf16(const uint8_t *restrict in, size_t n, float *restrict out)
@@ -174,6 +161,83 @@ static void rows_q8_0(const uint8_t *restrict in, size_t n, float *restrict out)
 
 		for (j = 0; j < 32; j++)
 			out[j] = (float)q[j] * d;
+	}
+}
+
+/* The largest size of 32 values as its bits, which order as sizes do, those of no
+ * numbers last. */
+static inline uint32_t top_32(const float *x)
+{
+	uint32_t top = 0;
+	int j;
+#ifdef __AVX2__
+	const __m256i size = _mm256_set1_epi32(0x7fffffff);
+	__m256i v = _mm256_setzero_si256();
+	uint32_t lane[8];
+
+	for (j = 0; j < 32; j += 8)
+		v = _mm256_max_epi32(v, _mm256_and_si256(size,
+			_mm256_loadu_si256((const void *)(x + j))));
+	_mm256_storeu_si256((void *)lane, v);
+	for (j = 0; j < 8; j++)
+		top = lane[j] > top ? lane[j] : top;
+#else
+	for (j = 0; j < 32; j++) {
+		uint32_t u = f32_bits(x[j]) & 0x7fffffff;
+
+		top = u > top ? u : top;
+	}
+#endif
+	return top;
+}
+
+/* x by f, within +-127, rounded to even */
+static inline void bytes_32(const float *x, float f, int8_t *q)
+{
+	int j;
+#ifdef __AVX2__
+	const __m256 by = _mm256_set1_ps(f), top = _mm256_set1_ps(127);
+	const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+	__m256i r[4];
+
+	for (j = 0; j < 4; j++)
+		r[j] = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(
+			_mm256_mul_ps(_mm256_loadu_ps(x + 8 * j), by),
+			_mm256_sub_ps(_mm256_setzero_ps(), top)), top));
+	r[0] = _mm256_packs_epi16(_mm256_packs_epi32(r[0], r[1]),
+	                          _mm256_packs_epi32(r[2], r[3]));
+	_mm256_storeu_si256((void *)q, _mm256_permutevar8x32_epi32(r[0], order));
+#else
+	for (j = 0; j < 32; j++) {
+		float v = x[j] * f;
+
+		v = v > -127 ? v : -127;
+		v = v < 127 ? v : 127;
+		/* 1.5 2^23 rounds to even; the low byte is the integer */
+		q[j] = (int8_t)(f32_bits(v + 12582912.0f) & 0xff);
+	}
+#endif
+}
+
+/* d is the largest size over 127, as f16 holds it; of a block that holds no number,
+ * or an infinite one, no number. */
+static void back_q8_0(const float *restrict in, size_t n, uint8_t *restrict out)
+{
+	for (; n; n--, in += 32, out += 34) {
+		uint32_t top = top_32(in);
+		float d = bits_f32(top) / 127;
+		uint16_t h = f16_of(d < 65504 ? d : 65504);
+
+		d = half_f32(h);
+		if (top >= 0x7f800000) {
+			h = 0x7e00;
+			d = 0;
+		}
+		memcpy(out, &h, sizeof(h));
+		if (d > 0)
+			bytes_32(in, 1 / d, (int8_t *)out + 2);
+		else
+			memset(out + 2, 0, 32);
 	}
 }
 
@@ -353,6 +417,7 @@ static void rows_q6_k(const uint8_t *restrict in, size_t n, float *restrict out)
 	[DT_Q5_0] = rows_q5_0, [DT_Q5_1] = rows_q5_1, [DT_Q4_K] = rows_q4_k, \
 	[DT_Q5_K] = rows_q5_k, [DT_Q6_K] = rows_q6_k, [DT_N] = NULL \
 }
+#define TENSOR_BACK { back_f16, back_q8_0 }
 
 #endif
 #endif

@@ -36,6 +36,7 @@ size_t train_default_end_tokens(const struct train_cfg *c)
 
 	if (c->n_steps && c->n_steps <= END_MOST / c->batch)
 		return END_MOST;
+	n = n / END_LEAST * END_LEAST;
 	return n > END_MOST ? END_MOST : n < END_LEAST ? END_LEAST : n;
 }
 

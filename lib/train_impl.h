@@ -59,10 +59,11 @@ struct train_layer {
 	int given_threshold;	/* these as well, plain, not yet logarithms */
 	float *held_x, *held_y;	/* rows not yet in a batch; y: NULL if x */
 	size_t n_held, held_max;
-	/* host, for the end: prepared rows of the last steps as f16, `batch`
-	 * for each of the slots, of which step s has number s % kept_slots;
-	 * how many each has. NULL: none yet; kept_x: or an autoencoder. */
-	uint16_t *kept_x, *kept_y;
+	/* host, for the end: prepared rows of the last steps in Q8_0, room for
+	 * `batch` in each of the slots (train_end_slot), of which step s has
+	 * number s % kept_slots; how many each has. NULL: none yet; kept_x: or
+	 * an autoencoder. */
+	uint8_t *kept_x, *kept_y;
 	uint32_t *kept_n;
 	size_t kept_slots;
 	struct train_stats stats;
@@ -167,7 +168,9 @@ int train_end_begin(struct train_layer *t, struct err *e);
 int train_end_keep(struct train_layer *t, size_t n, struct err *e);
 void train_end_free(struct train_layer *t);
 size_t train_end_kept_bytes(const struct train_cfg *c);
-/* Of one row that is kept. */
+/* Bytes of a slot's rows of kept_x or kept_y, d_in or d_out wide. */
+size_t train_end_slot(const struct train_layer *t, size_t dim);
+/* Of one row that is kept, at most. */
 size_t train_end_row_bytes(const struct tc_cfg *c);
 /* train_end.c: solves, and forgets the rows. */
 int train_end_solve(struct train_layer *t, struct err *e);

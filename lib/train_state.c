@@ -41,15 +41,16 @@ static void add_piece(struct piece *p, size_t *n, const char *name,
 static void add_kept(struct train_layer *t, struct piece *p, size_t *n)
 {
 	const struct tc_cfg *c = &t->cfg.tc;
-	size_t rows = t->kept_slots * t->cfg.batch;
 
 	add_piece(p, n, "kept", "", DT_U32, 4, t->kept_slots, 1, t->kept_n);
 	p[*n - 1].host = 1;
-	add_piece(p, n, "kept_y", "", DT_F16, 2, rows, c->d_out, t->kept_y);
+	add_piece(p, n, "kept_y", "", DT_U8, 1, t->kept_slots,
+	          train_end_slot(t, c->d_out), t->kept_y);
 	p[*n - 1].host = 1;
 	if (!t->kept_x)
 		return;
-	add_piece(p, n, "kept_x", "", DT_F16, 2, rows, c->d_in, t->kept_x);
+	add_piece(p, n, "kept_x", "", DT_U8, 1, t->kept_slots,
+	          train_end_slot(t, c->d_in), t->kept_x);
 	p[*n - 1].host = 1;
 }
 

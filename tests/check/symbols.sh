@@ -10,7 +10,7 @@ rc=0
 # What else a module may export: types that are words of their own.
 also() {
 	case $1 in
-	tensor) echo dtype_ f16_ bf16_ f32_ ;;
+	tensor) echo dtype_ f16_ bf16_ f32_ q8_0_ ;;
 	esac
 }
 for o in "$build"/lib/*.o; do

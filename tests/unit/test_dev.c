@@ -628,33 +628,34 @@ static void large_memory_goes_whole(void **state)
 }
 
 /* As the conversions of tensor.h, more than one thread's share. */
-static void halves_go_there_and_back(void **state)
+static void bytes_go_there_and_back(void **state)
 {
 	enum { VALUES = 70001 };
+	const size_t bytes = q8_0_bytes(VALUES);
 	float *a = mem_scratch(VALUES, sizeof(*a), &e), *p;
 	float *b = mem_scratch(VALUES, sizeof(*b), &e);
 	float *c = mem_scratch(VALUES, sizeof(*c), &e);
-	uint16_t *h = mem_scratch(VALUES + 1, sizeof(*h), &e);
-	uint16_t *want = mem_scratch(VALUES, sizeof(*want), &e);
+	uint8_t *q = mem_scratch(bytes + 1, 1, &e);
+	uint8_t *want = mem_scratch(bytes, 1, &e);
 	int i, j;
 
 	(void)state;
 	for (j = 0; j < VALUES; j++)
 		a[j] = (float)(j - 30000) * (j % 3 ? 1e-3f : 3);
-	f16_held_from_f32(a, VALUES, want);
-	f32_from_f16(want, VALUES, c);
+	q8_0_from_f32(a, VALUES, want);
+	f32_from_q8_0(want, VALUES, c);
 	for (i = 0; i < N_DEVS; i++) {
 		const struct dev_ops *o = dev_ops(devs[i]);
 
-		memset(h, 1, (VALUES + 1) * sizeof(*h));
+		memset(q, 1, bytes + 1);
 		p = o->alloc(devs[i], VALUES * sizeof(*p), &e);
 		assert_non_null(p);
 		assert_int_equal(o->put(devs[i], p, a, VALUES * sizeof(*a), &e),
 		                 0);
-		assert_int_equal(o->get_f16(devs[i], h, p, VALUES, &e), 0);
-		assert_memory_equal(h, want, VALUES * sizeof(*h));
-		assert_int_equal(h[VALUES], 0x101);
-		assert_int_equal(o->put_f16(devs[i], p, h, VALUES, &e), 0);
+		assert_int_equal(o->get_q8_0(devs[i], q, p, VALUES, &e), 0);
+		assert_memory_equal(q, want, bytes);
+		assert_int_equal(q[bytes], 1);
+		assert_int_equal(o->put_q8_0(devs[i], p, q, VALUES, &e), 0);
 		assert_int_equal(o->get(devs[i], b, p, VALUES * sizeof(*b), &e),
 		                 0);
 		assert_memory_equal(b, c, VALUES * sizeof(*b));
@@ -663,7 +664,7 @@ static void halves_go_there_and_back(void **state)
 	mem_free(a);
 	mem_free(b);
 	mem_free(c);
-	mem_free(h);
+	mem_free(q);
 	mem_free(want);
 }
 
@@ -698,7 +699,7 @@ int main(void)
 		cmocka_unit_test(xent_is_the_loop),
 		cmocka_unit_test(memory_goes_there_and_back),
 		cmocka_unit_test(large_memory_goes_whole),
-		cmocka_unit_test(halves_go_there_and_back),
+		cmocka_unit_test(bytes_go_there_and_back),
 		cmocka_unit_test(absent_devices_say_so),
 	};
 

@@ -248,22 +248,94 @@ static void halves_are_the_same_from_any_processor(void **state)
 		u = i % 512 << 23 | (i / 512 * 16411 & 0x7fffff);
 		memcpy(&in[i], &u, sizeof(u));
 	}
-	tensor_halves_any(in, HALVES, INFINITY, any);
+	tensor_back_any.f16(in, HALVES, any);
 	f16_from_f32(in, HALVES, got);
 	assert_memory_equal(got, any, 2 * HALVES);
-	tensor_halves_any(in, HALVES, 65504, any);
-	f16_held_from_f32(in, HALVES, got);
-	assert_memory_equal(got, any, 2 * HALVES);
-	for (i = 0; i < HALVES; i++) {
-		f16_from_f32(&in[i], 1, any);
-		if (isnan(in[i]) || fabsf(in[i]) <= 65504)
-			assert_int_equal(got[i], any[0]);
-		else
-			assert_int_equal(got[i], in[i] > 0 ? 0x7bff : 0xfbff);
-	}
 	mem_free(in);
 	mem_free(got);
 	mem_free(any);
+}
+
+/* One block, and its bytes by this processor's loops and by anyone's. */
+static void block(const float in[32], uint8_t got[34])
+{
+	uint8_t any[34];
+
+	q8_0_from_f32(in, 32, got);
+	tensor_back_any.q8_0(in, 1, any);
+	assert_memory_equal(got, any, 34);
+}
+
+static void bytes_are_off_by_half_a_step(void **state)
+{
+	static const float sizes[] = { 1, 1e-3f, 3e-6f, 4e4f, 8e6f };
+	float in[32], out[32], top, step;
+	uint8_t q[34];
+	size_t s, i, round;
+	uint32_t seed = 7;
+
+	(void)state;
+	for (s = 0; s < 5; s++)
+		for (round = 0; round < 300; round++) {
+			for (top = 0, i = 0; i < 32; i++) {
+				seed = seed * 1664525 + 1013904223;
+				in[i] = (float)(int32_t)seed * 0x1p-31f *
+				        sizes[s];
+				top = fmaxf(top, fabsf(in[i]));
+			}
+			block(in, q);
+			f32_from_q8_0(q, 32, out);
+			/* f16 rounds it to 2^-11, or 2^-25 where it is small */
+			step = top / 127 * (1 + 0x1p-11f) + 0x1p-25f;
+			for (i = 0; i < 32; i++)
+				assert_true(fabsf(out[i] - in[i]) <=
+				            0.501f * step + 127 * 0x1p-25f);
+		}
+}
+
+static void bytes_hold_what_they_can(void **state)
+{
+	float in[45] = { 0 }, out[45];
+	uint8_t q[69] = { 0 };
+	size_t i;
+
+	(void)state;
+	block(in, q);			/* zeros */
+	for (i = 0; i < 34; i++)
+		assert_int_equal(q[i], 0);
+	in[3] = 1e30f;
+	in[4] = -1e30f;
+	in[5] = 65504 * 2.5f;		/* a tie */
+	block(in, q);
+	f32_from_q8_0(q, 32, out);
+	assert_true(out[3] == 127 * 65504.0f && out[4] == -out[3]);
+	assert_true(out[5] == 2 * 65504.0f && out[6] == 0);
+	in[3] = 1e-44f;
+	in[4] = in[5] = 0;
+	block(in, q);			/* too small for a step */
+	f32_from_q8_0(q, 32, out);
+	assert_true(out[3] == 0);
+	in[7] = NAN;
+	block(in, q);
+	f32_from_q8_0(q, 32, out);
+	assert_true(isnan(out[7]) && isnan(out[8]));
+	in[7] = -INFINITY;
+	block(in, q);
+	f32_from_q8_0(q, 32, out);
+	assert_true(isnan(out[7]) && isnan(out[8]));
+	/* the last block is filled up, and what is behind it stays */
+	for (i = 0; i < 45; i++)
+		in[i] = (float)i - 20;
+	assert_int_equal(q8_0_bytes(45), 68);
+	assert_int_equal(q8_0_bytes(0), 0);
+	q[68] = 9;
+	q8_0_from_f32(in, 44, q);
+	assert_int_equal(q[68], 9);
+	out[44] = 5;
+	f32_from_q8_0(q, 44, out);
+	for (i = 0; i < 44; i++)
+		assert_true(fabsf(out[i] - in[i]) < 0.11f);
+	assert_true(out[44] == 5);
 }
 
 static void overflow_becomes_infinity_and_nan_stays(void **state)
@@ -329,6 +401,8 @@ int main(void)
 		cmocka_unit_test(all_16_bit_patterns_convert_and_return),
 		cmocka_unit_test(rounding_is_to_nearest_even),
 		cmocka_unit_test(halves_are_the_same_from_any_processor),
+		cmocka_unit_test(bytes_are_off_by_half_a_step),
+		cmocka_unit_test(bytes_hold_what_they_can),
 		cmocka_unit_test(overflow_becomes_infinity_and_nan_stays),
 		cmocka_unit_test(maps_files_and_nothing_else),
 	};

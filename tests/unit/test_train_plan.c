@@ -517,11 +517,12 @@ static void rows_in_turn(void **state)
 	r.train.tc.n_latents = 5;
 	r.train.start_tokens = 400;
 	r.train.end_ridge = 1;
-	/* 1000 rows, 200 of them kept in 16 bits: 10 batches at a time */
+	/* 1000 rows, 200 of them kept in 8 bits: 10 batches at a time, of whose
+	 * 80 values three blocks hold each */
 	for (r.train.end_tokens = 200; r.train.end_tokens <= 1000;
 	     r.train.end_tokens += 800) {
-		double kept = (double)r.train.end_tokens * row / 2 +
-			4 * (double)r.train.end_tokens / 10;
+		double kept = (double)r.train.end_tokens / 10 *
+		              (2 * 3 * 34 + 4);
 		double held = fmax(400 * row, 10 * row + kept);
 
 		assert_int_equal(train_plan_make(&in, &p, &e), 0);
