@@ -61,7 +61,7 @@ void f16_from_f32(const float *in, size_t n, uint16_t *out);
  * integers, rounded to even, and what they are apart, 1/127 of the largest, as f16
  * (GGML's quantize_row_q8_0_ref has integers from what is apart before it is f16). A
  * block with a value that is no number or infinite becomes one of no numbers; what
- * is beyond 127 65504, f16's largest, becomes that. */
+ * is beyond 127 times f16's largest, 65504, becomes that. */
 size_t q8_0_bytes(size_t n);
 void q8_0_from_f32(const float *in, size_t n, uint8_t *out);
 void f32_from_q8_0(const uint8_t *in, size_t n, float *out);
