@@ -10,7 +10,7 @@
 
 enum {
 	COPY = 256 << 10,	/* bytes that a thread copies at a time */
-	BYTES = 8192		/* values that it converts, whole blocks */
+	CONVERT = 8192		/* values that it converts, whole blocks */
 };
 
 static void *cpu_alloc(struct dev *d, size_t bytes, struct err *e)
@@ -26,15 +26,31 @@ static void cpu_release(struct dev *d, void *p)
 }
 
 struct copy {
-	char *dst;
-	const char *src;
+	void *dst;
+	const void *src;
 };
 
 static void copy_range(void *ctx, size_t first, size_t count)
 {
 	const struct copy *c = ctx;
 
-	memcpy(c->dst + first, c->src + first, count);
+	memcpy((char *)c->dst + first, (const char *)c->src + first, count);
+}
+
+static void from_q8_0_range(void *ctx, size_t first, size_t count)
+{
+	const struct copy *c = ctx;
+
+	f32_from_q8_0((const uint8_t *)c->src + q8_0_bytes(first), count,
+	              (float *)c->dst + first);
+}
+
+static void to_q8_0_range(void *ctx, size_t first, size_t count)
+{
+	const struct copy *c = ctx;
+
+	q8_0_from_f32((const float *)c->src + first, count,
+	              (uint8_t *)c->dst + q8_0_bytes(first));
 }
 
 /* put, get and copy are one thing here: device memory is the host's. What one
@@ -45,46 +61,27 @@ static int cpu_copy(struct dev *d, void *dst, const void *src, size_t bytes,
 	struct copy c = { dst, src };
 
 	(void)e;
-	if (bytes)
-		dev_cpu_ranges((struct dev_cpu *)d, bytes, COPY, copy_range, &c);
+	dev_cpu_ranges((struct dev_cpu *)d, bytes, COPY, copy_range, &c);
 	return 0;
-}
-
-struct bytes {
-	float *single;		/* NULL: to q8_0, else from there */
-	const float *from;
-	uint8_t *q8_0;
-	const uint8_t *from_q8_0;
-};
-
-static void bytes_range(void *ctx, size_t first, size_t count)
-{
-	const struct bytes *b = ctx;
-	size_t at = q8_0_bytes(first);
-
-	if (b->single)
-		f32_from_q8_0(b->from_q8_0 + at, count, b->single + first);
-	else
-		q8_0_from_f32(b->from + first, count, b->q8_0 + at);
 }
 
 static int cpu_put_q8_0(struct dev *d, float *dst, const uint8_t *src, size_t n,
                         struct err *e)
 {
-	struct bytes b = { .single = dst, .from_q8_0 = src };
+	struct copy c = { dst, src };
 
 	(void)e;
-	dev_cpu_ranges((struct dev_cpu *)d, n, BYTES, bytes_range, &b);
+	dev_cpu_ranges((struct dev_cpu *)d, n, CONVERT, from_q8_0_range, &c);
 	return 0;
 }
 
 static int cpu_get_q8_0(struct dev *d, uint8_t *dst, const float *src, size_t n,
                         struct err *e)
 {
-	struct bytes b = { .q8_0 = dst, .from = src };
+	struct copy c = { dst, src };
 
 	(void)e;
-	dev_cpu_ranges((struct dev_cpu *)d, n, BYTES, bytes_range, &b);
+	dev_cpu_ranges((struct dev_cpu *)d, n, CONVERT, to_q8_0_range, &c);
 	return 0;
 }
 

@@ -1,5 +1,5 @@
-/* dev_cpu_flip: values put in another order in registers, a square of VEC_W x
- * VEC_W transposed, for files that define VEC_W first. */
+/* dev_cpu_flip: a square of VEC_W x VEC_W transposed in registers, for files that
+ * define VEC_W first. */
 #ifndef R1_DEV_CPU_FLIP_H
 #define R1_DEV_CPU_FLIP_H
 
@@ -9,17 +9,6 @@
 #if VEC_W == 8 && defined(__AVX2__)
 
 #include <immintrin.h>
-
-/* 32 integers that fit a byte, as bytes in their order. */
-INLINE __m256i to_bytes(const __m256i q[4])
-{
-	__m256i b = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]),
-	                               _mm256_packs_epi32(q[2], q[3]));
-
-	/* packs works on halves: fours of values come out as 0 2 4 6 1 3 5 7 */
-	return _mm256_permutevar8x32_epi32(b, _mm256_setr_epi32(0, 4, 1, 5, 2,
-	                                                        6, 3, 7));
-}
 
 INLINE void flip(vf r[8])
 {

@@ -18,6 +18,7 @@
 
 #include "dev_cpu_q8.h"
 #include "dev_cpu_flip.h"
+#include "vec_bytes.h"
 
 #ifdef VEC_W
 
@@ -27,25 +28,6 @@ enum {
 	MAX_Q = PLANES == 2 ? Q16_MAX : Q8_MAX,
 	MAX_P = 32767, STEPS = MAX_Q * MAX_P	/* of a row's largest */
 };
-
-/* The largest of 32 sizes, as bits: sizes of floats order as their bits do, those
- * of no numbers last. */
-INLINE int32_t largest(const float *x)
-{
-	const __m256i size = _mm256_set1_epi32(0x7fffffff);
-	__m256i top = _mm256_setzero_si256();
-	__m128i m;
-	int i;
-
-#pragma GCC unroll 4
-	for (i = 0; i < 4; i++)
-		top = _mm256_max_epi32(top, _mm256_and_si256(size,
-			_mm256_loadu_si256((const void *)(x + 8 * i))));
-	m = _mm_max_epi32(_mm256_castsi256_si128(top),
-	                  _mm256_extracti128_si256(top, 1));
-	m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
-	return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
-}
 
 /* A row's factors: of x to d, of a block's largest to p. */
 struct row {
@@ -61,7 +43,7 @@ INLINE struct row measure(const float *x, size_t blocks,
 	size_t b;
 
 	for (b = 0; b < blocks; b++, scale += MR) {
-		bits = largest(x + b * Q8_BLOCK);
+		bits = largest_32(x + b * Q8_BLOCK);
 		memcpy(&scale->sum, &bits, sizeof(bits));
 		top = bits > top ? bits : top;
 	}

@@ -13,6 +13,7 @@
 #define CO_OFFSET TC_BYTE
 #define CO_TABLE dev_cpu_tc_coarse_avx2
 #include "dev_cpu_flip.h"
+#include "vec_bytes.h"
 
 #define co_one(p) ((vi)_mm256_set1_epi32(*(const int32_t *)(const void *)(p)))
 #define co_dot(acc, a, w) \

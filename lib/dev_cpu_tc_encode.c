@@ -219,10 +219,17 @@ size_t dev_cpu_tc_encode_keeps(struct dev *d, size_t n, size_t d_in,
 	return k && dev_cpu_tc_coarse_fits(&q) ? dev_cpu_tc_coarse_keeps(&q) : 0;
 }
 
-static int encode(struct tc_encode q, const float *x, size_t n,
-                  struct dev_tc_codes *out, struct err *e)
+static int encode(struct dev *d, const float *x, size_t n, size_t d_in,
+                  const float *w, const float *b, size_t n_latents,
+                  const uint32_t *ids, int near, struct dev_tc_codes *out,
+                  struct err *e)
 {
-	size_t d_in = q.d_in, n_latents = q.n_latents, i;
+	struct tc_encode q = {
+		.dev = (struct dev_cpu *)d, .loops = dev_cpu_tc_loops(), .w = w,
+		.b = b, .ids = ids, .d_in = d_in, .n_latents = n_latents,
+		.k = out->k, .near = near
+	};
+	size_t i;
 	int rc;
 
 	out->n = n;
@@ -259,24 +266,14 @@ int dev_cpu_tc_encode(struct dev *d, const float *x, size_t n, size_t d_in,
                       const uint32_t *ids, struct dev_tc_codes *out,
                       struct err *e)
 {
-	const struct tc_encode q = {
-		.dev = (struct dev_cpu *)d, .loops = dev_cpu_tc_loops(), .w = w,
-		.b = b, .ids = ids, .d_in = d_in, .n_latents = n_latents,
-		.k = out->k
-	};
-
-	return encode(q, x, n, out, e);
+	return encode(d, x, n, d_in, w, b, n_latents, ids, 0, out, e);
 }
 
 int dev_cpu_tc_encode_near(struct dev *d, const float *x, size_t n, size_t d_in,
                            const float *w, const float *b, size_t n_latents,
                            struct dev_tc_codes *out, struct err *e)
 {
-	const struct tc_encode q = {
-		.dev = (struct dev_cpu *)d, .loops = dev_cpu_tc_loops(), .w = w,
-		.b = b, .d_in = d_in, .n_latents = n_latents, .k = out->k,
-		.near = ((struct dev_cpu *)d)->precision == DEV_Q8
-	};
+	int near = ((struct dev_cpu *)d)->precision == DEV_Q8;
 
-	return encode(q, x, n, out, e);
+	return encode(d, x, n, d_in, w, b, n_latents, NULL, near, out, e);
 }

@@ -1,6 +1,5 @@
 #include "tensor.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "mem.h"
@@ -166,22 +165,24 @@ size_t q8_0_bytes(size_t n)
 
 void q8_0_from_f32(const float *in, size_t n, uint8_t *out)
 {
+	size_t whole = n / 32 * 32;
 	float last[32] = { 0 };
 
-	back()->q8_0(in, n / 32, out);
-	if (n % 32 == 0)
+	back()->q8_0(in, whole / 32, out);
+	if (whole == n)
 		return;
-	memcpy(last, in + n / 32 * 32, n % 32 * sizeof(*in));
-	back()->q8_0(last, 1, out + q8_0_bytes(n / 32 * 32));
+	memcpy(last, in + whole, (n - whole) * sizeof(*in));
+	back()->q8_0(last, 1, out + q8_0_bytes(whole));
 }
 
 void f32_from_q8_0(const uint8_t *in, size_t n, float *out)
 {
+	size_t whole = n / 32 * 32;
 	float last[32];
 
-	rows_of(DT_Q8_0)(in, n / 32, out);
-	if (n % 32 == 0)
+	rows_of(DT_Q8_0)(in, whole / 32, out);
+	if (whole == n)
 		return;
-	rows_of(DT_Q8_0)(in + q8_0_bytes(n / 32 * 32), 1, last);
-	memcpy(out + n / 32 * 32, last, n % 32 * sizeof(*out));
+	rows_of(DT_Q8_0)(in + q8_0_bytes(whole), 1, last);
+	memcpy(out + whole, last, (n - whole) * sizeof(*out));
 }

@@ -1,12 +1,11 @@
 /*
  * tensor_rows: the loops that turn stored blocks into f32, and f32 into f16 and
- * Q8_0, compiled twice: in tensor.c for any processor, in tensor_avx2.c for AVX2 and
- * F16C. The same source, no contraction, the same order of operations: the same
- * bits.
+ * Q8_0, compiled twice: in tensor.c for any processor, in tensor_avx2.c for AVX2
+ * and F16C. No contraction, the same order of operations: the same bits.
  *
- * Of those to f32 each takes n blocks of the type's size at any address and writes n times the
- * type's block of floats. q is a block's quantised value, d and m its scale
- * and minimum. Layouts: ggml-quants.h and its dequantize_row_* functions.
+ * Of those to f32 each takes n blocks of the type's size at any address and writes
+ * n times the type's block of floats. q is a block's quantised value, d and m its
+ * scale and minimum. Layouts: ggml-quants.h and its dequantize_row_* functions.
  */
 #ifndef R1_TENSOR_ROWS_H
 #define R1_TENSOR_ROWS_H
@@ -32,6 +31,10 @@ struct tensor_back {
 extern const struct tensor_back tensor_back_any, tensor_back_avx2;
 
 #ifdef TENSOR_ROWS_BODY
+
+#include <math.h>
+
+#include "vec_bytes.h"
 
 #ifdef __F16C__
 #include <immintrin.h>
@@ -164,78 +167,63 @@ static void rows_q8_0(const uint8_t *restrict in, size_t n, float *restrict out)
 	}
 }
 
-/* The largest size of 32 values as its bits, which order as sizes do, those of no
- * numbers last. */
-static inline uint32_t top_32(const float *x)
-{
-	uint32_t top = 0;
-	int j;
 #ifdef __AVX2__
-	const __m256i size = _mm256_set1_epi32(0x7fffffff);
-	__m256i v = _mm256_setzero_si256();
-	uint32_t lane[8];
-
-	for (j = 0; j < 32; j += 8)
-		v = _mm256_max_epi32(v, _mm256_and_si256(size,
-			_mm256_loadu_si256((const void *)(x + j))));
-	_mm256_storeu_si256((void *)lane, v);
-	for (j = 0; j < 8; j++)
-		top = lane[j] > top ? lane[j] : top;
-#else
-	for (j = 0; j < 32; j++) {
-		uint32_t u = f32_bits(x[j]) & 0x7fffffff;
-
-		top = u > top ? u : top;
-	}
-#endif
-	return top;
-}
-
 /* x by f, within +-127, rounded to even */
-static inline void bytes_32(const float *x, float f, int8_t *q)
+static inline void bytes_32(const float *x, float f, uint8_t *q)
 {
-	int j;
-#ifdef __AVX2__
 	const __m256 by = _mm256_set1_ps(f), top = _mm256_set1_ps(127);
-	const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+	const __m256 low = _mm256_set1_ps(-127);
 	__m256i r[4];
+	int j;
 
 	for (j = 0; j < 4; j++)
 		r[j] = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(
-			_mm256_mul_ps(_mm256_loadu_ps(x + 8 * j), by),
-			_mm256_sub_ps(_mm256_setzero_ps(), top)), top));
-	r[0] = _mm256_packs_epi16(_mm256_packs_epi32(r[0], r[1]),
-	                          _mm256_packs_epi32(r[2], r[3]));
-	_mm256_storeu_si256((void *)q, _mm256_permutevar8x32_epi32(r[0], order));
+			_mm256_mul_ps(_mm256_loadu_ps(x + 8 * j), by), low),
+			top));
+	_mm256_storeu_si256((void *)q, to_bytes(r));
+}
 #else
+static inline int32_t largest_32(const float *x)	/* vec_bytes.h */
+{
+	int32_t top = 0, bits;
+	int j;
+
+	for (j = 0; j < 32; j++) {
+		bits = (int32_t)(f32_bits(x[j]) & 0x7fffffff);
+		top = bits > top ? bits : top;
+	}
+	return top;
+}
+
+static inline void bytes_32(const float *x, float f, uint8_t *q)
+{
+	int j;
+
 	for (j = 0; j < 32; j++) {
 		float v = x[j] * f;
 
 		v = v > -127 ? v : -127;
 		v = v < 127 ? v : 127;
 		/* 1.5 2^23 rounds to even; the low byte is the integer */
-		q[j] = (int8_t)(f32_bits(v + 12582912.0f) & 0xff);
+		q[j] = (uint8_t)(f32_bits(v + 12582912.0f) & 0xff);
 	}
-#endif
 }
+#endif
 
 /* d is the largest size over 127, as f16 holds it; of a block that holds no number,
  * or an infinite one, no number. */
 static void back_q8_0(const float *restrict in, size_t n, uint8_t *restrict out)
 {
 	for (; n; n--, in += 32, out += 34) {
-		uint32_t top = top_32(in);
-		float d = bits_f32(top) / 127;
+		float top = bits_f32((uint32_t)largest_32(in)), d = top / 127;
 		uint16_t h = f16_of(d < 65504 ? d : 65504);
 
-		d = half_f32(h);
-		if (top >= 0x7f800000) {
+		if (!(top < INFINITY))
 			h = 0x7e00;
-			d = 0;
-		}
 		memcpy(out, &h, sizeof(h));
+		d = half_f32(h);
 		if (d > 0)
-			bytes_32(in, 1 / d, (int8_t *)out + 2);
+			bytes_32(in, 1 / d, out + 2);
 		else
 			memset(out + 2, 0, 32);
 	}

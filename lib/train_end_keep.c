@@ -13,8 +13,7 @@ static size_t slots(const struct train_cfg *c)
 	return c->n_steps && c->n_steps < n ? (size_t)c->n_steps : n;
 }
 
-/* Of a step's rows of so many values. */
-static size_t slot_bytes(const struct train_cfg *c, size_t dim)
+size_t train_end_slot(const struct train_cfg *c, size_t dim)
 {
 	return q8_0_bytes(c->batch * dim);
 }
@@ -28,8 +27,8 @@ size_t train_end_kept_bytes(const struct train_cfg *c)
 {
 	const struct tc_cfg *t = &c->tc;
 
-	return slots(c) * (slot_bytes(c, t->d_out) + sizeof(uint32_t) +
-	                   (t->transcode ? slot_bytes(c, t->d_in) : 0));
+	return slots(c) * (train_end_slot(c, t->d_out) + sizeof(uint32_t) +
+	                   (t->transcode ? train_end_slot(c, t->d_in) : 0));
 }
 
 size_t train_end_rows(const struct train_cfg *c)
@@ -48,11 +47,6 @@ int train_end_due(const struct train_cfg *c, uint64_t steps)
 	       (!c->n_steps || steps > c->n_steps - slots(c));
 }
 
-size_t train_end_slot(const struct train_layer *t, size_t dim)
-{
-	return slot_bytes(&t->cfg, dim);
-}
-
 int train_end_begin(struct train_layer *t, struct err *e)
 {
 	const struct tc_cfg *c = &t->cfg.tc;
@@ -60,10 +54,10 @@ int train_end_begin(struct train_layer *t, struct err *e)
 
 	t->kept_slots = n;
 	if (!(t->kept_n = mem_array(n, sizeof(*t->kept_n), e)) ||
-	    !(t->kept_y = mem_array(n, train_end_slot(t, c->d_out), e)))
+	    !(t->kept_y = mem_array(n, train_end_slot(&t->cfg, c->d_out), e)))
 		return -1;
 	if (c->transcode &&
-	    !(t->kept_x = mem_array(n, train_end_slot(t, c->d_in), e)))
+	    !(t->kept_x = mem_array(n, train_end_slot(&t->cfg, c->d_in), e)))
 		return -1;
 	return 0;
 }
@@ -81,11 +75,12 @@ int train_end_keep(struct train_layer *t, size_t n, struct err *e)
 	slot = (size_t)(t->stats.step % t->kept_slots);
 	t->kept_n[slot] = (uint32_t)n;
 	if (c->transcode &&
-	    d->get_q8_0(t->dev, t->kept_x + slot * train_end_slot(t, c->d_in),
+	    d->get_q8_0(t->dev, t->kept_x + slot * train_end_slot(&t->cfg, c->d_in),
 	                t->work->x, n * c->d_in, e) < 0)
 		return -1;
-	return d->get_q8_0(t->dev, t->kept_y + slot * train_end_slot(t, c->d_out),
-	                   t->work->y, n * c->d_out, e);
+	return d->get_q8_0(t->dev, t->kept_y + slot *
+	                   train_end_slot(&t->cfg, c->d_out), t->work->y,
+	                   n * c->d_out, e);
 }
 
 void train_end_free(struct train_layer *t)
@@ -100,7 +95,6 @@ void train_end_free(struct train_layer *t)
 int train_end_read(struct end *s, struct train_end_chunk *c, struct err *e)
 {
 	const struct train_layer *t = s->t;
-	const struct tc_cfg *k = &t->cfg.tc;
 	size_t room = train_end_chunk(&t->cfg), slot, n;
 
 	c->at += c->n;
@@ -111,10 +105,10 @@ int train_end_read(struct end *s, struct train_end_chunk *c, struct err *e)
 			break;
 		if ((t->kept_x &&
 		     s->d->put_q8_0(s->dev, s->x + c->n * s->d_in, t->kept_x +
-		                    slot * train_end_slot(t, k->d_in), n *
+		                    slot * train_end_slot(&t->cfg, s->d_in), n *
 		                    s->d_in, e) < 0) ||
 		    s->d->put_q8_0(s->dev, s->y + c->n * s->d_out, t->kept_y +
-		                   slot * train_end_slot(t, k->d_out), n *
+		                   slot * train_end_slot(&t->cfg, s->d_out), n *
 		                   s->d_out, e) < 0)
 			return -1;
 		c->n += n;

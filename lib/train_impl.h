@@ -169,7 +169,7 @@ int train_end_keep(struct train_layer *t, size_t n, struct err *e);
 void train_end_free(struct train_layer *t);
 size_t train_end_kept_bytes(const struct train_cfg *c);
 /* Bytes of a slot's rows of kept_x or kept_y, d_in or d_out wide. */
-size_t train_end_slot(const struct train_layer *t, size_t dim);
+size_t train_end_slot(const struct train_cfg *c, size_t dim);
 /* Of one row that is kept, at most. */
 size_t train_end_row_bytes(const struct tc_cfg *c);
 /* train_end.c: solves, and forgets the rows. */

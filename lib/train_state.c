@@ -45,12 +45,12 @@ static void add_kept(struct train_layer *t, struct piece *p, size_t *n)
 	add_piece(p, n, "kept", "", DT_U32, 4, t->kept_slots, 1, t->kept_n);
 	p[*n - 1].host = 1;
 	add_piece(p, n, "kept_y", "", DT_U8, 1, t->kept_slots,
-	          train_end_slot(t, c->d_out), t->kept_y);
+	          train_end_slot(&t->cfg, c->d_out), t->kept_y);
 	p[*n - 1].host = 1;
 	if (!t->kept_x)
 		return;
 	add_piece(p, n, "kept_x", "", DT_U8, 1, t->kept_slots,
-	          train_end_slot(t, c->d_in), t->kept_x);
+	          train_end_slot(&t->cfg, c->d_in), t->kept_x);
 	p[*n - 1].host = 1;
 }
 

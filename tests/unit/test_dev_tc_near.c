@@ -13,10 +13,11 @@
 #include "dev_cpu.h"
 #include "dev_cpu_tc_coarse.h"
 #include "coarse_cases.h"
+#include "encode_cases.h"
 
 enum { N = 301, D = 320, L = 1500, K = 32 };
 
-static float x[N * D], w[L * D], b[L];
+static struct data data;
 static struct err e;
 
 struct codes {
@@ -25,28 +26,6 @@ struct codes {
 };
 
 static struct codes got, other;
-
-static uint64_t rng = 88172645463325252u;
-
-static float uniform(void)	/* -1 .. 1 */
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (float)((double)(rng >> 11) * 0x1p-52 - 1);
-}
-
-static void fill(void)
-{
-	size_t i;
-
-	for (i = 0; i < N * D; i++)
-		x[i] = uniform();
-	for (i = 0; i < L * D; i++)
-		w[i] = uniform() * 0.1f;
-	for (i = 0; i < L; i++)
-		b[i] = uniform() * 0.1f;
-}
 
 /* A table that is written out, AVX2's and VNNI's; NULL: there is none. */
 static struct dev *device(int which, int threads)
@@ -69,8 +48,8 @@ static void near(struct dev *d, enum dev_precision p, struct codes *c)
 
 	memset(c, 7, sizeof(*c));
 	dev_ops(d)->precision(d, p);
-	assert_int_equal(dev_ops(d)->tc->encode_near(d, x, N, D, w, b, L, &out,
-	                                             &e), 0);
+	assert_int_equal(dev_ops(d)->tc->encode_near(d, data.x, N, D, data.w,
+	                                             data.b, L, &out, &e), 0);
 	assert_int_equal(out.n, N);
 }
 
@@ -79,8 +58,8 @@ static void exact(struct dev *d, struct codes *c)
 	struct dev_tc_codes out = { c->latent, c->value, 0, K };
 
 	memset(c, 7, sizeof(*c));
-	assert_int_equal(dev_ops(d)->tc->encode(d, x, N, D, w, b, L, NULL, &out,
-	                                        &e), 0);
+	assert_int_equal(dev_ops(d)->tc->encode(d, data.x, N, D, data.w, data.b, L,
+	                                        NULL, &out, &e), 0);
 }
 
 static double dot(const float *p, const float *q)
@@ -93,14 +72,14 @@ static double dot(const float *p, const float *q)
 	return sum;
 }
 
-/* Of row i: codes in order, off by no more than most times the norms, and no
- * latent left out that is larger by more than twice that. Returns the sum of
+/* Of row i: codes in order, off by no more than `most` times the norms, and no latent
+ * left out that is larger than the last by more than that. Returns the sum of
  * squares of what they are off by, in units of the values' spread. */
 static double look_at(size_t i, const struct codes *c, double most)
 {
 	const uint32_t *latent = c->latent + i * K;
-	const float *value = c->value + i * K;
-	double xx = sqrt(dot(x + i * D, x + i * D)), off, sum = 0, v, ww;
+	const float *value = c->value + i * K, *x = data.x + i * D, *w;
+	double xx = sqrt(dot(x, x)), off, sum = 0, norms;
 	int there[L] = { 0 };
 	size_t j;
 
@@ -108,16 +87,17 @@ static double look_at(size_t i, const struct codes *c, double most)
 		assert_true(latent[j] < L && !there[latent[j]]);
 		assert_true(value[j] > 0 && (!j || value[j] <= value[j - 1]));
 		there[latent[j]] = 1;
-		ww = sqrt(dot(w + latent[j] * D, w + latent[j] * D));
-		off = value[j] - dot(x + i * D, w + latent[j] * D) -
-		      b[latent[j]];
-		assert_true(fabs(off) <= most * xx * ww);
-		sum += off * off * D / (xx * xx * ww * ww);
+		w = data.w + latent[j] * D;
+		norms = xx * sqrt(dot(w, w));
+		off = value[j] - dot(x, w) - data.b[latent[j]];
+		assert_true(fabs(off) <= most * norms);
+		sum += off * off * D / (norms * norms);
 	}
 	for (j = 0; j < L; j++) {
-		v = dot(x + i * D, w + j * D) + b[j];
-		ww = sqrt(dot(w + j * D, w + j * D));
-		assert_true(there[j] || v <= value[K - 1] + most * xx * ww);
+		w = data.w + j * D;
+		norms = xx * sqrt(dot(w, w));
+		assert_true(there[j] || dot(x, w) + data.b[j] <= value[K - 1] +
+		            most * norms);
 	}
 	return sum;
 }
@@ -128,7 +108,7 @@ static void values_are_off_by_little(void **state)
 	size_t i;
 
 	(void)state;
-	fill();
+	data = data_new(N, D, L);
 	for (which = 0; which < 3; which++) {
 		struct dev *d = device(which, 1);
 		double sum = 0;
@@ -143,6 +123,7 @@ static void values_are_off_by_little(void **state)
 		assert_true(sum > 0.001 && sum < 0.02);
 		dev_free(d);
 	}
+	data_free(&data);
 }
 
 static void threads_change_nothing(void **state)
@@ -150,7 +131,7 @@ static void threads_change_nothing(void **state)
 	int which;
 
 	(void)state;
-	fill();
+	data = data_new(N, D, L);
 	for (which = 0; which < 3; which++) {
 		struct dev *one = device(which, 1), *three = device(which, 3);
 
@@ -162,6 +143,7 @@ static void threads_change_nothing(void **state)
 		dev_free(one);
 		dev_free(three);
 	}
+	data_free(&data);
 }
 
 static void nothing_is_rounded_in_f32(void **state)
@@ -169,25 +151,26 @@ static void nothing_is_rounded_in_f32(void **state)
 	struct dev *d = device(0, 1);
 
 	(void)state;
-	fill();
+	data = data_new(N, D, L);
 	near(d, DEV_NEAR, &got);
 	exact(d, &other);
 	assert_memory_equal(&got, &other, sizeof(got));
 	dev_free(d);
+	data_free(&data);
 }
 
-/* Rows that cannot be rounded, or need not be, and too few to: exact codes. */
+/* Rows that cannot be rounded, or need not be, have exact codes. */
 static void what_has_no_scale_is_exact(void **state)
 {
 	int which;
 	size_t i, j;
 
 	(void)state;
-	fill();
+	data = data_new(N, D, L);
 	for (i = 0; i < D; i++) {
-		x[3 * D + i] = i % 7 ? 1e30f : NAN;
-		x[4 * D + i] = i % 7 ? x[4 * D + i] : INFINITY;
-		x[5 * D + i] = 0;
+		data.x[3 * D + i] = i % 7 ? 1e30f : NAN;
+		data.x[4 * D + i] = i % 7 ? data.x[4 * D + i] : INFINITY;
+		data.x[5 * D + i] = 0;
 	}
 	for (which = 0; which < 3; which++) {
 		struct dev *d = device(which, 1);
@@ -206,6 +189,7 @@ static void what_has_no_scale_is_exact(void **state)
 		look_at(6, &got, 0.004);
 		dev_free(d);
 	}
+	data_free(&data);
 }
 
 int main(void)

@@ -99,9 +99,9 @@ static size_t kept_features(struct train_layer *t, size_t p)
 	memset(phi, 0, sizeof(phi));
 	for (s = 0; s < t->kept_slots; s++) {
 		slot = (t->stats.step + s) % t->kept_slots;
-		f32_from_q8_0(t->kept_x + slot * train_end_slot(t, c->d_in),
+		f32_from_q8_0(t->kept_x + slot * train_end_slot(&t->cfg, c->d_in),
 		              t->kept_n[slot] * c->d_in, xs);
-		f32_from_q8_0(t->kept_y + slot * train_end_slot(t, c->d_out),
+		f32_from_q8_0(t->kept_y + slot * train_end_slot(&t->cfg, c->d_out),
 		              t->kept_n[slot] * c->d_out, ys);
 		for (i = 0; i < t->kept_n[slot]; i++, n++) {
 			const float *x = xs + i * c->d_in, *y = ys + i * c->d_out;

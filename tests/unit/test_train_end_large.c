@@ -68,9 +68,9 @@ static void sample_take(struct sample *s, struct train_layer *t)
 	s->value = mem_array(rows, c->k * sizeof(float), &e);
 	for (i = 0; i < t->kept_slots; i++) {
 		slot = (size_t)((t->stats.step + i) % t->kept_slots);
-		f32_from_q8_0(t->kept_x + slot * train_end_slot(t, c->d_in),
+		f32_from_q8_0(t->kept_x + slot * train_end_slot(&t->cfg, c->d_in),
 		              t->kept_n[slot] * c->d_in, seen + n * c->d_in);
-		f32_from_q8_0(t->kept_y + slot * train_end_slot(t, c->d_out),
+		f32_from_q8_0(t->kept_y + slot * train_end_slot(&t->cfg, c->d_out),
 		              t->kept_n[slot] * c->d_out, s->y + n * c->d_out);
 		n += t->kept_n[slot];
 	}
